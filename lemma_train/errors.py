@@ -1,0 +1,47 @@
+"""The one exception that means "the user's input is at fault", and the doors that turn it into exit status 2."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# How long a rank other than the first holds back its message: long enough for rank 0, which fails over the same
+# recipe at nearly the same moment, to print first and for the launcher to end the others.
+_OTHER_RANKS_WAIT_SECONDS = 5.0
+
+
+class InputError(ValueError):
+    """A fault in what the user gave: a key, a file, a row, a folder.
+
+    The message is one or two plain sentences that name the thing at fault and how to mend it; the doors print it
+    without a traceback and exit with status 2.
+    """
+
+
+def first_line(error: BaseException) -> str:
+    """The first non-empty line of an exception's text, or its class name; for quoting a library's reason."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+@contextmanager
+def user_errors_exit_with_2(command: str) -> Iterator[None]:
+    """Print an `InputError` as `command: message` and exit with status 2; let every other exception through.
+
+    With several ranks the message appears once: ranks other than 0 wait before they print, and the launcher ends
+    them in the meantime when rank 0 fails too. Set `LEMMA_TRACEBACK=1` to see the traceback as well.
+    """
+    try:
+        yield
+    except InputError as error:
+        if os.environ.get("LEMMA_TRACEBACK") == "1":
+            raise
+        rank = int(os.environ.get("RANK", "0"))
+        if rank:
+            time.sleep(_OTHER_RANKS_WAIT_SECONDS)
+        prefix = f"{command} (rank {rank})" if rank else command
+        print(f"{prefix}: {error}", file=sys.stderr, flush=True)
+        # Other ranks may sit in a collective that will never finish: leave without waiting for their threads.
+        sys.stdout.flush()
+        os._exit(2)

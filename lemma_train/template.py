@@ -1,0 +1,252 @@
+"""The one renderer: an instruction becomes prompt ids, an instruction and its output become input_ids and labels.
+
+Enters: plain strings and a tokenizer. Leaves: token ids, labels and loss weights that come out of the same loop, so
+that they cannot disagree. Training, evaluation and sampling all call this module; nothing else joins a prompt to a
+completion. It reads no files and knows no data format.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lemma_train.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+IGNORED = -100  # the label that every Hugging Face loss leaves out
+
+# The prompt of LEMMA's evaluation (arXiv 2503.17439, section 4.1 and its code), without a trailing space; the
+# completion follows after one space. "alpaca" is the form that other instruction sets are published in.
+PROMPTS = {
+    "lemma": "### Instruction:\n{instruction}\n\n### Response: Let's think step by step.",
+    "alpaca": "### Instruction:\n{instruction}\n\n### Response:",
+}
+CHAT = "chat"
+
+# An instruction that already holds the template, with or without the preamble and the opening phrase that circulate.
+_WRAPPED = re.compile(
+    r"\s*(?:Below is an instruction[^\n]*\s+)?### Instruction:\s*\n(?P<instruction>.*?)\s*\n+"
+    r"### Response:(?P<phrase>\s*Let's think step by step\.?)?\s*",
+    re.DOTALL,
+)
+_OPENING_PHRASE = re.compile(r"\s*Let's think step by step\.?\s*")
+_MARKER = re.compile(r"^### (?:Instruction|Response):", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One row as the trainer sees it; the three lists have the same length.
+
+    labels: the token id where the token is supervised, -100 elsewhere.
+    loss_weights: the factor on each token's loss, or None where every supervised token counts 1.
+    """
+
+    input_ids: list[int]
+    labels: list[int]
+    loss_weights: list[float] | None = None
+
+
+class Renderer:
+    """Renders rows for one tokenizer with one template.
+
+    Args:
+        tokenizer: a fast tokenizer with an EOS token.
+        template: `lemma`, `alpaca`, `chat` (the tokenizer's own chat template), or a text that holds `{instruction}`.
+
+    Raises:
+        InputError: the template is unknown, or the tokenizer cannot reproduce it.
+
+    Example:
+        >>> renderer = Renderer(tokenizer)                                    # doctest: +SKIP
+        >>> renderer.prompt_text("What is 2 + 3?")                            # doctest: +SKIP
+        "### Instruction:\\nWhat is 2 + 3?\\n\\n### Response: Let's think step by step."
+        >>> renderer.encode("What is 2 + 3?", "It is 5.").labels[-1] == tokenizer.eos_token_id   # doctest: +SKIP
+        True
+    """
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", template: str = "lemma"):
+        if not getattr(tokenizer, "is_fast", False):
+            raise InputError(
+                f"The tokenizer of {tokenizer.name_or_path!r} has no fast version (tokenizer.json), which the template "
+                "needs for exact character offsets; convert it with transformers first."
+            )
+        if tokenizer.eos_token_id is None:
+            raise InputError(
+                f"The tokenizer of {tokenizer.name_or_path!r} has no EOS token, so no answer could ever end; "
+                "name one with the key eos_token."
+            )
+        self.tokenizer = tokenizer
+        self.template = template
+        self._prompt_format, self._separator = self._resolve(template)
+        first_id = (tokenizer("a")["input_ids"] or [None])[0]
+        self._bos = [first_id] if first_id is not None and first_id == tokenizer.bos_token_id else []
+        # SentencePiece-like tokenizers put a word boundary before every text they are given: there the boundary is
+        # the separating space, and spelling the space out as well would double it.
+        first_piece = tokenizer.convert_ids_to_tokens(tokenizer("a", add_special_tokens=False)["input_ids"])[0]
+        self._spelled_separator = "" if first_piece.startswith("\u2581") and self._separator == " " else self._separator
+        self._specials = sorted({t for t in tokenizer.all_special_tokens if len(t) > 2}, key=len, reverse=True)
+        self._check_round_trip()
+
+    def prompt_text(self, instruction: str) -> str:
+        """The prompt as text, without BOS; nothing follows it, not even a space."""
+        if self._prompt_format is not None:
+            return self._prompt_format.replace("{instruction}", instruction)
+        text = self._chat([{"role": "user", "content": instruction}], add_generation_prompt=True)
+        bos = self.tokenizer.bos_token
+        return text.removeprefix(bos) if self._bos and bos else text
+
+    def prompt_ids(self, instruction: str) -> list[int]:
+        """The prompt's token ids, shape (prompt_len,): one BOS where the tokenizer wants one, then the template.
+
+        Raises:
+            InputError: the instruction spells out a special token, which must never be read as one.
+        """
+        held = self.special_token_in(instruction)
+        if held:
+            raise InputError(f"The instruction {instruction[:60]!r} spells the special token {held!r}; remove it.")
+        return self._bos + self._ids([self.prompt_text(instruction)], prompt=True)[0]
+
+    def encode(
+        self,
+        instruction: str,
+        output: str,
+        error_span: tuple[int, int] | None = None,
+        error_span_weight: float = 1.0,
+    ) -> Encoded:
+        """One row; see `encode_batch`."""
+        return self.encode_batch([instruction], [output], [error_span], error_span_weight)[0]
+
+    def encode_batch(
+        self,
+        instructions: Sequence[str],
+        outputs: Sequence[str],
+        error_spans: Sequence[tuple[int, int] | None] | None = None,
+        error_span_weight: float = 1.0,
+    ) -> list[Encoded]:
+        """Prompt and completion are tokenised apart and their ids joined; EOS comes last and is always supervised.
+
+        Args:
+            instructions, outputs: n texts each.
+            error_spans: for each row `(start, end)` characters of its output that hold the wrong part, or None.
+            error_span_weight: factor on the loss of tokens that overlap the span. 0.0 masks them (label -100);
+                a factor other than 0 and 1 fills `loss_weights`.
+
+        Returns:
+            n rows; prompt tokens carry the label -100.
+        """
+        prompts = self._ids([self.prompt_text(text) for text in instructions], prompt=True)
+        texts = [self._spelled_separator + text for text in outputs]
+        completions = self._tokenize(texts, split_special_tokens=True, return_offsets_mapping=error_span_weight != 1.0)
+        shift = len(self._spelled_separator)
+        eos = self.tokenizer.eos_token_id
+        rows = []
+        for i, prompt in enumerate(prompts):
+            span = error_spans[i] if error_spans is not None and error_span_weight != 1.0 else None
+            input_ids = self._bos + prompt
+            labels = [IGNORED] * len(input_ids)
+            weights = [1.0] * len(input_ids)
+            completion = completions["input_ids"][i]
+            offsets = completions["offset_mapping"][i] if span else [(0, 0)] * len(completion)
+            for token, (start, end) in zip(completion, offsets, strict=True):
+                # A token that only touches the span with one character is still partly wrong text: it belongs to it.
+                wrong = span is not None and start - shift < span[1] and max(end, start + 1) - shift > span[0]
+                weight = error_span_weight if wrong else 1.0
+                input_ids.append(token)
+                labels.append(token if weight else IGNORED)
+                weights.append(weight)
+            input_ids.append(eos)
+            labels.append(eos)
+            weights.append(1.0)
+            rows.append(Encoded(input_ids, labels, weights if error_span_weight not in (0.0, 1.0) else None))
+        return rows
+
+    def unwrap(self, instruction: str, output: str) -> tuple[str, str, bool]:
+        """Take a template off an instruction that already holds one, so that it is never wrapped twice.
+
+        Returns:
+            instruction, output, whether a template was found. Where the found template lacks the opening phrase
+            "Let's think step by step." and the output starts with it, the phrase is part of the template too.
+
+        Raises:
+            ValueError: template markers stand in the instruction in a form that is not recognised.
+        """
+        wrapped = _WRAPPED.fullmatch(instruction)
+        if wrapped is None:
+            if _MARKER.search(instruction):
+                raise ValueError("the instruction holds '### Instruction:' or '### Response:' in an unknown form")
+            return instruction, output, False
+        if wrapped["phrase"] is None and self.template == "lemma":
+            output = output[phrase.end() :] if (phrase := _OPENING_PHRASE.match(output)) else output
+        return wrapped["instruction"].strip(), output, True
+
+    def special_token_in(self, text: str) -> str | None:
+        """The first special token of the vocabulary that `text` spells out, or None."""
+        return next((token for token in self._specials if token in text), None)
+
+    def description(self) -> dict[str, str | bool]:
+        """What is stored beside a model, so that its evaluation can be held to the same template."""
+        return {
+            "template": self.template,
+            "prompt": self._prompt_format if self._prompt_format is not None else self.tokenizer.chat_template,
+            "separator": self._separator,
+            "bos": bool(self._bos),
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over `description()`, shortened to 16 hexadecimal digits."""
+        text = json.dumps(self.description(), sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _resolve(self, template: str) -> tuple[str | None, str]:
+        if template == CHAT:
+            self._check_chat_template()
+            return None, ""
+        if template in PROMPTS:
+            return PROMPTS[template], " "
+        if "{instruction}" not in template:
+            raise InputError(
+                f"template: {template!r} is neither {', '.join(PROMPTS)}, {CHAT} nor a text that holds {{instruction}}."
+            )
+        return template.rstrip(" "), " "
+
+    def _chat(self, messages: list[dict[str, str]], **options: bool) -> str:
+        return self.tokenizer.apply_chat_template(messages, tokenize=False, **options)
+
+    def _check_chat_template(self) -> None:
+        if not self.tokenizer.chat_template:
+            raise InputError(
+                f"template: chat needs a chat template, and the tokenizer of {self.tokenizer.name_or_path!r} has none; "
+                "use template: lemma or name one with chat_template_path."
+            )
+        turns = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
+        ending = self._chat(turns).rpartition("A")[2].strip()
+        if ending and not ending.startswith(self.tokenizer.eos_token):
+            raise InputError(
+                f"template: chat ends a turn with {ending!r} but the tokenizer's EOS is {self.tokenizer.eos_token!r}; "
+                "set eos_token to the token that ends a turn."
+            )
+
+    def _tokenize(self, texts: list[str], **options: bool) -> dict[str, list]:
+        return self.tokenizer(
+            texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False, **options
+        )
+
+    def _ids(self, texts: list[str], prompt: bool) -> list[list[int]]:
+        # A chat prompt needs its special tokens read as such; everywhere else text must stay text.
+        special_stay_text = not (prompt and self._prompt_format is None)
+        return self._tokenize(texts, split_special_tokens=special_stay_text)["input_ids"]
+
+    def _check_round_trip(self) -> None:
+        row = self.encode("What is 2 + 3?", "It is 5.")
+        decoded = self.tokenizer.decode(row.input_ids[len(self._bos) : -1], clean_up_tokenization_spaces=False)
+        expected = self.prompt_text("What is 2 + 3?") + self._separator + "It is 5."
+        if decoded.strip() != expected.strip():
+            raise InputError(
+                f"The tokenizer of {self.tokenizer.name_or_path!r} does not reproduce the template: {expected!r} came "
+                f"back as {decoded!r}. Use another template or another tokenizer."
+            )

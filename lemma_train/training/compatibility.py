@@ -1,0 +1,186 @@
+"""Combinations that cannot work, or would work wrongly without a word, are refused here before anything is loaded.
+
+Enters: a recipe and the launcher's environment variables. Leaves: nothing, or an `InputError` that lists every
+conflict with its mend. It imports no heavy library and reads only the DeepSpeed configuration.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lemma_train.errors import InputError, first_line
+from lemma_train.training.recipe import Recipe
+
+LORA_KEYS = (
+    "lora_r",
+    "lora_alpha",
+    "lora_dropout",
+    "lora_target_modules",
+    "lora_target_parameters",
+    "lora_modules_to_save",
+    "use_rslora",
+    "use_dora",
+)
+# Attention implementations that keep packed rows apart by their position ids (tests/test_packing.py measures it for
+# those that run on a CPU; the FlashAttention ones take the row boundaries as kernel arguments).
+SEPARATING_ATTENTION = ("flash_attention_2", "flash_attention_3", "sdpa", "eager", "flex_attention")
+
+
+def check_recipe(recipe: Recipe, environ: Mapping[str, str]) -> None:
+    """Refuse a recipe whose keys contradict each other or the launcher.
+
+    Raises:
+        InputError: one line for each conflict.
+    """
+    stage = zero_stage(recipe, environ)
+    conflicts = [
+        *_adapter_conflicts(recipe, stage),
+        *_precision_conflicts(recipe, stage, environ),
+        *_batch_conflicts(recipe),
+        *_launch_conflicts(recipe, stage, environ),
+        *_checkpoint_conflicts(recipe, stage, environ),
+    ]
+    if conflicts:
+        raise InputError("\n".join(f"{recipe.path}: {conflict}" for conflict in conflicts))
+
+
+def zero_stage(recipe: Recipe, environ: Mapping[str, str]) -> int:
+    """DeepSpeed's ZeRO stage from the recipe's `deepspeed` key, else from the launcher; 0 without DeepSpeed."""
+    config = deepspeed_config(recipe, environ)
+    if config is None:
+        return int(environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")) if _launched_with_deepspeed(environ) else 0
+    return int(config.get("zero_optimization", {}).get("stage", 0))
+
+
+def deepspeed_config(recipe: Recipe, environ: Mapping[str, str]) -> dict[str, Any] | None:
+    """The DeepSpeed configuration in force, or None where there is none or the launcher builds it from flags.
+
+    Raises:
+        InputError: the file is missing or not JSON.
+    """
+    named = recipe["deepspeed"]
+    if not named:
+        launcher_file = environ.get("ACCELERATE_DEEPSPEED_CONFIG_FILE", "none")
+        named = launcher_file if _launched_with_deepspeed(environ) and launcher_file != "none" else None
+    if not named or isinstance(named, dict):
+        return named or None
+    try:
+        return json.loads(Path(named).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"{recipe.path}: deepspeed: the file {named} does not exist (paths are taken from the current folder); "
+            "ds_configs/ holds the ones that ship."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{recipe.path}: deepspeed: {named} is not readable JSON: {first_line(error)}.") from error
+
+
+def _launched_with_deepspeed(environ: Mapping[str, str]) -> bool:
+    return environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
+
+
+def _adapter_conflicts(recipe: Recipe, stage: int) -> list[str]:
+    found = []
+    quantised = recipe["load_in_4bit"] or recipe["load_in_8bit"]
+    ignored = [key for key in LORA_KEYS if key in recipe.given and not recipe["use_peft"]]
+    if ignored:
+        found.append(f"{', '.join(ignored)} would have no effect without use_peft: true.")
+    if quantised and not recipe["use_peft"]:
+        found.append("load_in_4bit and load_in_8bit freeze the weights; add use_peft: true to train an adapter.")
+    if recipe["load_in_4bit"] and recipe["load_in_8bit"]:
+        found.append("load_in_4bit and load_in_8bit exclude each other; keep one.")
+    if stage == 3 and recipe["load_in_8bit"]:
+        found.append("8-bit weights cannot be partitioned by ZeRO-3; use load_in_4bit, or ds_configs/zero2.json.")
+    if stage == 3 and recipe["load_in_4bit"] and recipe["bnb_4bit_quant_storage"] != recipe["dtype"]:
+        found.append(
+            "ZeRO-3 partitions 4-bit weights only when they are stored in the model's own type; set both dtype and "
+            "bnb_4bit_quant_storage to bfloat16, or use ds_configs/zero2.json."
+        )
+    if stage == 3 and recipe["use_dora"]:
+        found.append("DoRA's weight norms are not available under ZeRO-3; use ds_configs/zero2.json.")
+    return found
+
+
+def _precision_conflicts(recipe: Recipe, stage: int, environ: Mapping[str, str]) -> list[str]:
+    found = []
+    if recipe["bf16"] and recipe["fp16"]:
+        found.append("bf16 and fp16 exclude each other; keep one.")
+    half = recipe["dtype"] in ("bfloat16", "float16", "auto")
+    if half and not recipe["use_peft"] and not stage:
+        found.append(
+            f"dtype: {recipe['dtype']} without DeepSpeed would leave no fp32 master weights, and updates at small "
+            "learning rates would round to nothing; set dtype: float32 (bf16: true still computes in bf16)."
+        )
+    if recipe["error_span_weight"] < 0:
+        found.append("error_span_weight must not be negative; 0.0 leaves the wrong part out of the loss.")
+    return found
+
+
+def _batch_conflicts(recipe: Recipe) -> list[str]:
+    found = []
+    weighted = recipe["error_span_weight"] not in (0.0, 1.0)
+    flattened = recipe["packing"] or recipe["padding_free"]
+    attention = recipe["attn_implementation"] or "sdpa"
+    if flattened and attention.partition("@")[0] not in SEPARATING_ATTENTION and "flash" not in attention:
+        found.append(
+            f"packing and padding_free need an attention that keeps rows apart, and {attention!r} is not known to; "
+            f"use one of {', '.join(SEPARATING_ATTENTION)}, or set packing: false."
+        )
+    if recipe["packing"] and recipe["packing_strategy"] != "bfd":
+        found.append(
+            f"packing_strategy: {recipe['packing_strategy']} cuts rows in two or lets them attend to each other; "
+            "use packing_strategy: bfd, which packs whole rows."
+        )
+    if weighted and flattened:
+        found.append("packing and padding_free drop the weights of error_span_weight; use 0.0 or 1.0 with them.")
+    if weighted and (recipe["loss_type"] != "nll" or recipe["label_smoothing_factor"]):
+        found.append("error_span_weight other than 0.0 and 1.0 works with loss_type: nll and no label smoothing only.")
+    if recipe["packing"] and recipe["max_length"] is None:
+        found.append("packing fills sequences up to max_length; set it.")
+    if not 0 <= recipe["eval_fraction"] < 1:
+        found.append("eval_fraction must lie in [0, 1).")
+    if not 0 <= recipe["max_bad_share"] <= 1:
+        found.append("max_bad_share must lie in [0, 1].")
+    if recipe["eval_strategy"] != "no" and not recipe["eval_files"] and not recipe["eval_fraction"]:
+        found.append(f"eval_strategy: {recipe['eval_strategy']} needs held-out rows: set eval_files or eval_fraction.")
+    return found
+
+
+def _launch_conflicts(recipe: Recipe, stage: int, environ: Mapping[str, str]) -> list[str]:
+    found = []
+    fsdp = environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true" or bool(recipe["fsdp"])
+    if recipe["deepspeed"] and fsdp:
+        found.append("the recipe's deepspeed key and FSDP exclude each other; launch without FSDP or drop deepspeed.")
+    if recipe["deepspeed"] and _launched_with_deepspeed(environ):
+        launcher = environ.get("ACCELERATE_DEEPSPEED_CONFIG_FILE", "none")
+        if Path(launcher).resolve() != Path(str(recipe["deepspeed"])).resolve():
+            found.append(
+                f"the recipe's deepspeed key ({recipe['deepspeed']}) and the launcher's DeepSpeed configuration "
+                f"({launcher}) differ; launch without --config_file, or override --deepspeed."
+            )
+    on_cpu = environ.get("ACCELERATE_USE_CPU", "false").lower() == "true" or recipe["use_cpu"]
+    if recipe["deepspeed"] and on_cpu and not _launched_with_deepspeed(environ):
+        found.append(
+            "DeepSpeed on CPUs needs the launcher's help: use --config_file accelerate_configs/cpu_zero3.yaml and "
+            "no deepspeed key."
+        )
+    return found
+
+
+def _checkpoint_conflicts(recipe: Recipe, stage: int, environ: Mapping[str, str]) -> list[str]:
+    found = []
+    if recipe["save_only_model"] and recipe["resume"] != "never":
+        found.append(
+            "save_only_model: true leaves no optimizer state to resume from; drop it, or set resume: never and accept "
+            "that an interrupted run starts again."
+        )
+    zero = (deepspeed_config(recipe, environ) or {}).get("zero_optimization", {})
+    if stage == 3 and zero and not zero.get("stage3_gather_16bit_weights_on_model_save"):
+        found.append(
+            "deepspeed: ZeRO-3 without stage3_gather_16bit_weights_on_model_save: true cannot write the final model; "
+            "add it to zero_optimization."
+        )
+    if recipe["save_total_limit"] is not None and recipe["save_total_limit"] < 1:
+        found.append("save_total_limit must be at least 1, or null to keep every checkpoint.")
+    return found

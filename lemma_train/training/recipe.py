@@ -1,0 +1,314 @@
+"""The recipe: a YAML file and command-line overrides become typed values, once, at the edge.
+
+Enters: a path and `--key value` arguments. Leaves: a `Recipe`. Every field of TRL's SFTConfig and ModelConfig is a key
+under its own name, next to the keys of `LemmaConfig`. Nothing here loads a model, starts a process group or creates
+an SFTConfig (which would do so); `Recipe.sft_config()` does that last step when the trainer's door asks for it.
+"""
+
+import dataclasses
+import difflib
+import enum
+import functools
+import json
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pydantic
+import yaml
+
+from lemma_train.errors import InputError, first_line
+
+if TYPE_CHECKING:
+    from trl import ModelConfig, SFTConfig
+
+
+@dataclass
+class LemmaConfig:
+    """The keys that are this project's own."""
+
+    train_files: str | list[str | dict[str, Any]] = field(default_factory=list)
+    """Training rows: a JSONL, JSON or Parquet file, a folder of them, or a Hub data set; or a list of these. An entry
+    may be a mapping with path, split, name and revision (Hub), limit (first rows) and weight (0.5: half of the rows,
+    drawn with the seed; 2: each row twice)."""
+
+    eval_files: str | list[str | dict[str, Any]] = field(default_factory=list)
+    """Held-out rows, in the same forms."""
+
+    eval_fraction: float = 0.0
+    """Share of the questions (not rows: rows of one question stay together) to hold out of train_files."""
+
+    template: str = "lemma"
+    """lemma, alpaca, chat (the tokenizer's own chat template), or a text that holds {instruction}."""
+
+    wrapped_rows: typing.Literal["refuse", "unwrap"] = "refuse"
+    """What to do when some rows already hold a template and others do not: refuse the set, or unwrap those rows. A
+    set in which every row is wrapped is always unwrapped and rendered again."""
+
+    overlong: typing.Literal["drop", "error"] = "drop"
+    """Rows of more than max_length tokens are dropped and counted, or end the run. They are never cut."""
+
+    drop_duplicates: bool = True
+    """Keep one of several rows with the same instruction and output."""
+
+    max_bad_share: float = 0.05
+    """Stop when a larger share of the rows is bad (unreadable, incomplete or over-long)."""
+
+    error_span_weight: float = 1.0
+    """Factor on the loss of the tokens that a row's error_span marks; 0.0 leaves the wrong part out of the loss."""
+
+    resume: str = "auto"
+    """auto: go on from the newest complete checkpoint of output_dir. never: start anew, in an empty output_dir. A
+    path: go on from that checkpoint, even where the recipe has changed since."""
+
+
+# Keys of SFTConfig that would have no effect or a harmful one, because this project renders and masks the rows.
+REFUSED_KEYS = {
+    "dataset_text_field": "rows are read by their format; see docs/data.md",
+    "dataset_kwargs": "rows are prepared by lemma_train",
+    "truncation_mode": "rows are never cut; see the key overlong",
+    "shuffle_dataset": "the sampler shuffles every epoch with data_seed",
+    "assistant_only_loss": "the prompt is always masked and the completion always supervised",
+    "completion_only_loss": "the prompt is always masked and the completion always supervised",
+    "pad_token": "the padding token is chosen so that it never equals EOS",
+    "resume_from_checkpoint": "use the key resume",
+    "remove_unused_columns": "it is always on",
+    "hub_token": "secrets come from the environment: set HF_TOKEN",
+    "auto_find_batch_size": "it would change the global batch without telling; set per_device_train_batch_size",
+    "local_rank": "the launcher sets it",
+    "do_train": "sft.py always trains",
+    "do_predict": "sft.py does not predict",
+    "do_eval": "set eval_strategy and eval_files or eval_fraction",
+    "parallelism_config": "it cannot be written in YAML; set it in the accelerate configuration",
+}
+
+# Names of older releases and other frameworks whose nearest spelling would mislead.
+_FORMER_NAMES = {
+    "lora_rank": "lora_r",
+    "lora_target": "lora_target_modules",
+    "cutoff_len": "max_length",
+    "max_seq_length": "max_length",
+    "warmup_ratio": "warmup_steps (below 1 it is a share of all steps)",
+    "group_by_length": "train_sampling_strategy: group_by_length",
+    "evaluation_strategy": "eval_strategy",
+    "torch_dtype": "dtype",
+    "flash_attn": "attn_implementation",
+    "finetuning_type": "use_peft",
+    "dataset": "train_files",
+    "dataset_name": "train_files",
+    "overwrite_output_dir": "resume",
+    "val_size": "eval_fraction",
+    "max_samples": "limit, inside an entry of train_files",
+    "neat_packing": "packing",
+    "preprocessing_num_workers": "dataset_num_proc",
+}
+
+# Defaults that differ from SFTConfig's, each because the library's own can hide a fault or a leak.
+_DEFAULTS = {
+    "max_length": 4096,  # LEMMA trains with 4096; TRL's 1024 would drop long trajectories
+    "logging_nan_inf_filter": False,  # a NaN loss must be seen, not averaged away
+    "prediction_loss_only": True,  # held-out loss needs no logits
+}
+
+
+class Recipe:
+    """A parsed recipe: which keys were given, and the value of every key.
+
+    path: the YAML file. given: the keys that the file or the command line set, with their typed values.
+    """
+
+    def __init__(self, path: Path, given: Mapping[str, Any]):
+        self.path = path
+        self.given = dict(given)
+
+    def __getitem__(self, key: str) -> Any:
+        """The value of any key: as given, else this project's default, else the library's."""
+        if key in self.given:
+            return self.given[key]
+        if key in _DEFAULTS:
+            return _DEFAULTS[key]
+        return _default(_fields()[key])
+
+    @property
+    def output_dir(self) -> Path:
+        return Path(self["output_dir"])
+
+    def sft_config(self) -> "SFTConfig":
+        """Create the SFTConfig; this joins the process group that the launcher announced.
+
+        Raises:
+            InputError: SFTConfig refuses a combination of values.
+        """
+        from trl import SFTConfig
+
+        values = {**_DEFAULTS, **self._values_of(SFTConfig)}
+        try:
+            return SFTConfig(**values)
+        except (ValueError, ImportError) as error:
+            raise InputError(f"{self.path}: SFTConfig refuses the recipe: {first_line(error)}") from error
+
+    def model_config(self) -> "ModelConfig":
+        from trl import ModelConfig
+
+        return ModelConfig(**self._values_of(ModelConfig))
+
+    def resolved(self) -> dict[str, Any]:
+        """Every given key and every key of this project, as plain JSON values."""
+        values = {name: self[name] for name in _names_of(LemmaConfig)} | _DEFAULTS | self.given
+        return json.loads(json.dumps(values, default=str, sort_keys=True))
+
+    def _values_of(self, config: type) -> dict[str, Any]:
+        names = _names_of(config)
+        return {key: value for key, value in self.given.items() if key in names}
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and apply `--key value` (or `--key=value`) overrides.
+
+    Raises:
+        InputError: the file cannot be read, a key is unknown (the nearest known one is named), a value has the wrong
+            type, or a required key is missing.
+
+    Example:
+        >>> load_recipe("recipes/smollm2_135m.yaml", ["--max_steps", "6"])["max_steps"]   # doctest: +SKIP
+        6
+    """
+    path = Path(path)
+    given, faults = {}, []
+    values = [(key, value, str(path), _typed) for key, value in _read_yaml(path).items()]
+    values += [(key, text, f"--{key}", _typed_override) for key, text in _split_overrides(overrides)]
+    for key, value, where, read in values:
+        try:
+            given[key] = read(key, value)
+        except InputError as fault:
+            faults.append(f"{where}: {fault}")
+    if faults:
+        raise InputError("\n".join(faults))
+    for key in ("model_name_or_path", "train_files", "output_dir"):
+        if not given.get(key):
+            raise InputError(f"{path}: the key {key} is missing; every training recipe needs it.")
+    return Recipe(path, given)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"The recipe {path} does not exist; recipes/ holds the ones that ship.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The recipe {path} cannot be read: {first_line(error)}.") from error
+    try:
+        values = yaml.load(text, Loader=_UniqueKeyLoader)
+    except yaml.YAMLError as error:
+        where = f", line {error.problem_mark.line + 1}" if getattr(error, "problem_mark", None) else ""
+        problem = getattr(error, "problem", None) or first_line(error)
+        raise InputError(f"The recipe {path}{where} is not valid YAML: {problem}.") from error
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise InputError(f"The recipe {path} must be a mapping of keys to values.")
+    return values
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """SafeLoader that refuses a key written twice: YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key_node.value!r} stands twice", key_node.start_mark
+                )
+            seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
+
+
+def _split_overrides(arguments: Sequence[str]) -> list[tuple[str, str]]:
+    pairs, rest = [], list(arguments)
+    while rest:
+        flag = rest.pop(0)
+        if not flag.startswith("--"):
+            raise InputError(f"Unexpected argument {flag!r}; overrides are written --key value.")
+        key, equals, text = flag[2:].partition("=")
+        key = key.replace("-", "_")
+        if not equals:
+            if not rest or rest[0].startswith("--"):
+                raise InputError(f"--{key} needs a value, as in --{key} true.")
+            text = rest.pop(0)
+        pairs.append((key, text))
+    return pairs
+
+
+def _typed_override(key: str, text: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    if text in ("none", "None"):
+        value = None
+    try:
+        return _typed(key, value)
+    except InputError:
+        if isinstance(value, str) or key not in _fields():
+            raise
+        return _typed(key, text)  # `--run_name 7`: YAML reads a number where text is meant
+
+
+def _typed(key: str, value: Any) -> Any:
+    fields = _fields()
+    if key not in fields:
+        usable = [name for name in fields if name not in REFUSED_KEYS]
+        near = [_FORMER_NAMES[key]] if key in _FORMER_NAMES else difflib.get_close_matches(key, usable, n=1, cutoff=0.5)
+        advice = f"did you mean {near[0]}?" if near else "docs/recipes.md lists the keys."
+        raise InputError(f"unknown key {key!r}; {advice}")
+    if key in REFUSED_KEYS:
+        raise InputError(f"the key {key} is not supported: {REFUSED_KEYS[key]}.")
+    hint, adapter = _hint(key)
+    try:
+        typed = adapter.validate_python([value] if isinstance(value, str) and hint == list[str] | None else value)
+    except pydantic.ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Input should be ")
+        raise InputError(f"{key}: {value!r} should be {reason}.") from None
+    typed = getattr(typed, "value", typed)  # an enumeration's member is written by its value
+    choices = fields[key].metadata.get("choices") or _members(hint)
+    if choices and isinstance(typed, str) and typed not in choices:
+        near = difflib.get_close_matches(typed, choices, n=1)
+        closest = f"; did you mean {near[0]}?" if near else "."
+        raise InputError(f"{key}: {value!r} is none of {', '.join(choices)}{closest}")
+    return typed
+
+
+@functools.cache
+def _configs() -> tuple[type, ...]:
+    # TRL's classes cost seconds to import: only a recipe that is really read pays for them.
+    from trl import ModelConfig, SFTConfig
+
+    return LemmaConfig, ModelConfig, SFTConfig
+
+
+@functools.cache
+def _fields() -> dict[str, dataclasses.Field]:
+    return {f.name: f for config in reversed(_configs()) for f in dataclasses.fields(config)}
+
+
+@functools.cache
+def _names_of(config: type) -> frozenset[str]:
+    return frozenset(f.name for f in dataclasses.fields(config))
+
+
+@functools.cache
+def _hint(key: str) -> tuple[Any, pydantic.TypeAdapter]:
+    owner = next(config for config in _configs() if key in _names_of(config))
+    hint = typing.get_type_hints(owner)[key]
+    return hint, pydantic.TypeAdapter(hint)
+
+
+def _members(hint: Any) -> list[str]:
+    """The values that an `Enumeration | str` hint allows: the plain str would let any typo through."""
+    enums = [part for part in typing.get_args(hint) if isinstance(part, type) and issubclass(part, enum.Enum)]
+    return [str(member.value) for part in enums for member in part]
+
+
+def _default(f: dataclasses.Field) -> Any:
+    return f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default

@@ -1,0 +1,183 @@
+"""Where rows come from: files, folders of files and Hub data sets become a stream of located rows.
+
+Enters: the entries of `train_files`. Leaves: `Located` rows in file order, one at a time, so that memory does not grow
+with the data; what could not be decoded leaves as a fault with its file and line. It does not judge what a row says.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lemma_train.errors import InputError, first_line
+
+_SUFFIXES = (".jsonl", ".json", ".parquet")
+_KEYS = {"path", "split", "name", "revision", "weight", "limit"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One entry of `train_files`.
+
+    limit: read the first so many rows only. weight: share (below 1) or repetitions (above 1) of its kept rows.
+    """
+
+    path: str
+    split: str = "train"
+    name: str | None = None
+    revision: str | None = None
+    weight: float = 1.0
+    limit: int | None = None
+
+    @property
+    def is_local(self) -> bool:
+        return Path(self.path).exists()
+
+
+@dataclass(frozen=True)
+class Located:
+    """A decoded row and where it stands; `fault` is set, and `row` None, where it could not be decoded."""
+
+    file: str
+    line: int
+    row: Any = None
+    fault: tuple[str, str] | None = None
+
+
+def read_sources(entries: Any, key: str = "train_files") -> list[Source]:
+    """Parse the value of `train_files` or `eval_files`.
+
+    Raises:
+        InputError: an entry has an unknown key or a value that makes no sense, or names a file that does not exist.
+    """
+    sources = []
+    for entry in entries if isinstance(entries, list) else [entries] if entries else []:
+        values = {"path": entry} if isinstance(entry, str) else entry
+        unknown = set(values) - _KEYS
+        if unknown or not isinstance(values.get("path"), str):
+            raise InputError(f"{key}: an entry is a path or a mapping with {', '.join(sorted(_KEYS))}; got {entry!r}.")
+        source = Source(**values)
+        if type(source.weight) not in (int, float) or source.weight <= 0:
+            raise InputError(f"{key}: {source.path}: weight must be a number above 0, it is {source.weight!r}.")
+        if source.limit is not None and (type(source.limit) is not int or source.limit < 1):
+            raise InputError(f"{key}: {source.path}: limit must be a whole number of rows, it is {source.limit!r}.")
+        if not source.is_local and _looks_like_path(source.path):
+            raise InputError(f"{key}: {source.path} does not exist (paths are taken from the current folder).")
+        sources.append(source)
+    return sources
+
+
+def fingerprint_of(source: Source) -> str:
+    """What identifies the rows: a hash of the files' bytes, or the Hub data set's own fingerprint."""
+    digest = hashlib.sha256(json.dumps([source.split, source.name, source.weight, source.limit]).encode())
+    if not source.is_local:
+        digest.update(str(_load_hub(source)._fingerprint).encode())
+        return digest.hexdigest()
+    for file in _files(source):
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def iterate(source: Source) -> Iterator[Located]:
+    """The rows of a source in order, up to its limit.
+
+    Raises:
+        InputError: a file cannot be opened or has an unknown form; single bad rows are yielded with their fault.
+    """
+    rows = _hub_rows(source) if not source.is_local else (row for file in _files(source) for row in _file_rows(file))
+    for count, located in enumerate(rows):
+        if source.limit is not None and count >= source.limit:
+            return
+        yield located
+
+
+def _looks_like_path(path: str) -> bool:
+    return path.endswith(_SUFFIXES) or path.startswith((".", "/", "~")) or path.count("/") > 1
+
+
+def _files(source: Source) -> list[Path]:
+    path = Path(source.path)
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in _SUFFIXES and p.is_file())
+    if not files:
+        raise InputError(f"train_files: the folder {path} holds no {', '.join(_SUFFIXES)} file.")
+    if files[0].suffix not in _SUFFIXES:
+        raise InputError(f"train_files: {path} must end in {', '.join(_SUFFIXES)}.")
+    return files
+
+
+def _file_rows(file: Path) -> Iterator[Located]:
+    try:
+        if file.suffix == ".parquet":
+            yield from _parquet_rows(file)
+        elif file.suffix == ".json":
+            yield from _json_rows(file)
+        else:
+            yield from _jsonl_rows(file)
+    except OSError as error:
+        raise InputError(f"train_files: {file} cannot be read: {first_line(error)}.") from error
+
+
+def _jsonl_rows(file: Path) -> Iterator[Located]:
+    with file.open("rb") as stream:
+        for line, data in enumerate(stream, start=1):
+            if data.strip():
+                yield _decoded(file, line, data.removeprefix(b"\xef\xbb\xbf") if line == 1 else data)
+
+
+def _decoded(file: Path, line: int, data: bytes) -> Located:
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return Located(str(file), line, fault=("invalid_utf8", f"byte {error.start} of the line is not UTF-8"))
+    try:
+        return Located(str(file), line, row=json.loads(text))
+    except (ValueError, RecursionError) as error:
+        return Located(str(file), line, fault=("invalid_json", first_line(error)))
+
+
+def _json_rows(file: Path) -> Iterator[Located]:
+    located = _decoded(file, 1, file.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+    rows = located.row
+    if isinstance(rows, dict):  # {"data": [...]}: one list under whatever name
+        lists = [value for value in rows.values() if isinstance(value, list)]
+        rows = lists[0] if len(lists) == 1 else None
+    if not isinstance(rows, list):
+        reason = located.fault[1] if located.fault else "it holds no list of rows"
+        raise InputError(f"train_files: {file} must be a JSON list of rows: {reason}. One row a line goes in .jsonl.")
+    for number, row in enumerate(rows, start=1):
+        yield Located(str(file), number, row=row)
+
+
+def _parquet_rows(file: Path) -> Iterator[Located]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.ParquetFile(file)
+        number = 0
+        for batch in table.iter_batches(batch_size=1000):
+            for row in batch.to_pylist():
+                number += 1
+                yield Located(str(file), number, row=row)
+    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
+        raise InputError(f"train_files: {file} is not a readable Parquet file: {first_line(error)}.") from error
+
+
+def _hub_rows(source: Source) -> Iterator[Located]:
+    for number, row in enumerate(_load_hub(source), start=1):
+        yield Located(source.path, number, row=row)
+
+
+def _load_hub(source: Source):
+    import datasets
+
+    try:
+        return datasets.load_dataset(source.path, source.name, split=source.split, revision=source.revision)
+    except (OSError, ValueError, RuntimeError) as error:  # huggingface_hub's and datasets' errors derive from these
+        raise InputError(
+            f"train_files: {source.path!r} is no file here and cannot be loaded from the Hugging Face Hub: "
+            f"{first_line(error)}. Offline, download it first and give its path."
+        ) from error
