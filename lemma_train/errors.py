@@ -42,6 +42,7 @@ def user_errors_exit_with_2(command: str) -> Iterator[None]:
             time.sleep(_OTHER_RANKS_WAIT_SECONDS)
         prefix = f"{command} (rank {rank})" if rank else command
         print(f"{prefix}: {error}", file=sys.stderr, flush=True)
-        # Other ranks may sit in a collective that will never finish: leave without waiting for their threads.
         sys.stdout.flush()
-        os._exit(2)
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            os._exit(2)  # other ranks may sit in a collective that never ends; do not wait for them on the way out
+        raise SystemExit(2) from None

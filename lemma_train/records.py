@@ -49,8 +49,8 @@ def read_row(row: Mapping[str, Any]) -> Trajectory:
     conversations, question/answer(/solution) and problem/solution(/answer) (GSM8K's and MATH's own files).
 
     Raises:
-        RowError: with the reason `unknown_format`, `missing_field`, `empty_field`, `wrong_type`, `bad_error_span`,
-            `no_answer` or `answer_not_in_output`.
+        RowError: with the reason `unknown_format`, `missing_field`, `empty_field`, `wrong_type`, `invalid_utf8`,
+            `bad_error_span`, `no_answer` or `answer_not_in_output`.
 
     Example:
         >>> read_row({"question": "What is 2 + 3?", "answer": "2 + 3 = 5\\n#### 5"}).answer
@@ -58,13 +58,14 @@ def read_row(row: Mapping[str, Any]) -> Trajectory:
     """
     if not isinstance(row, Mapping):
         raise RowError("wrong_type", f"a row must be a JSON object, this one is of type {type(row).__name__}")
-    for key, read in _FORMATS.items():
-        if key in row:
-            instruction, output, answer = read(row)
-            break
+    held = [key for key in _FORMATS if key in row]
+    # Tables that join several sets fill the fields of the other formats with nulls.
+    for key in [key for key in held if row[key] is not None] or held:
+        instruction, output, answer = _FORMATS[key](row)
+        break
     else:
         raise RowError("unknown_format", f"no known format has the fields {', '.join(map(str, row))[:200] or '(none)'}")
-    lead = len(output) - len(output.lstrip())
+    written = output
     instruction, output = instruction.strip(), output.strip()
     for field, text in (("instruction", instruction), ("output", output)):
         if not text:
@@ -77,7 +78,7 @@ def read_row(row: Mapping[str, Any]) -> Trajectory:
         strategy=_one_of(row, "strategy", STRATEGIES),
         error_origin=_one_of(row, "error_origin", ERROR_ORIGINS),
         error_type=_optional(row, "error_type"),
-        error_span=_error_span(row, output, lead),
+        error_span=_error_span(row, written),
         answer=answer,
     )
     _check_answer(trajectory)
@@ -90,6 +91,10 @@ def _text(row: Mapping[str, Any], field: str) -> str:
     value = row[field]
     if not isinstance(value, str):
         raise RowError("wrong_type", f"the field {field!r} must be text, it is of type {type(value).__name__}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # JSON can spell half of a surrogate pair, which no tokenizer takes
+        raise RowError("invalid_utf8", f"the field {field!r} holds half a character, {value[error.start]!r}") from None
     return value
 
 
@@ -117,9 +122,11 @@ def _from_instruction(row: Mapping[str, Any]) -> tuple[str, str, str | None]:
 
 
 def _from_prompt(row: Mapping[str, Any]) -> tuple[str, str, str | None]:
-    if isinstance(row["prompt"], list) or isinstance(row.get("completion"), list):
-        turns = [*(row["prompt"] or []), *(row.get("completion") or [])]
-        return *_single_exchange(turns, "role", "content"), _promised_answer(row)
+    prompt, completion = row["prompt"], row.get("completion")
+    if isinstance(prompt, list) or isinstance(completion, list):
+        if not (isinstance(prompt, list) and isinstance(completion, list)):
+            raise RowError("wrong_type", "prompt and completion must both be text or both be lists of turns")
+        return *_single_exchange([*prompt, *completion], "role", "content"), _promised_answer(row)
     return _text(row, "prompt"), _text(row, "completion"), _promised_answer(row)
 
 
@@ -180,18 +187,22 @@ def _promised_answer(row: Mapping[str, Any]) -> str | None:
     return answer.strip() if answer is not None else None
 
 
-def _error_span(row: Mapping[str, Any], output: str, lead: int) -> tuple[int, int] | None:
+def _error_span(row: Mapping[str, Any], written: str) -> tuple[int, int] | None:
+    """The span as it lies in the stripped output; the row counts characters of the output as written."""
     span = row.get("error_span")
     if span is None:
         return None
     whole = isinstance(span, list | tuple) and len(span) == 2 and all(type(edge) is int for edge in span)
-    start, end = (max(0, span[0] - lead), span[1] - lead) if whole else (0, 0)
-    if not whole or span[0] < 0 or start >= end or start >= len(output) or end > len(output) + 1:
-        raise RowError(
-            "bad_error_span",
-            f"error_span {span!r} must be [start, end) with 0 <= start < end <= {len(output) + lead}, the output's end",
-        )
-    return start, min(end, len(output))
+    if whole and 0 <= span[0] < span[1] <= len(written):
+        lead, kept = len(written) - len(written.lstrip()), len(written.strip())
+        start, end = max(0, span[0] - lead), min(kept, span[1] - lead)
+        if start < end:
+            return start, end
+    raise RowError(
+        "bad_error_span",
+        f"error_span {span!r} must be [start, end) with 0 <= start < end <= {len(written)}, the output's length, and "
+        "hold more than white space",
+    )
 
 
 _WHOLE_NUMBER = re.compile(r"[-\u2212]?\$?\d[\d,]*")

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lemma_train.errors import InputError
 
@@ -34,6 +34,7 @@ _WRAPPED = re.compile(
     re.DOTALL,
 )
 _OPENING_PHRASE = re.compile(r"\s*Let's think step by step\.?\s*")
+_INPUT_HEADER = re.compile(r"\n+### Input:[ \t]*\n")  # Alpaca's second field, joined as `records` joins it
 _MARKER = re.compile(r"^### (?:Instruction|Response):", re.MULTILINE)
 
 
@@ -88,7 +89,10 @@ class Renderer:
         # the separating space, and spelling the space out as well would double it.
         first_piece = tokenizer.convert_ids_to_tokens(tokenizer("a", add_special_tokens=False)["input_ids"])[0]
         self._spelled_separator = "" if first_piece.startswith("\u2581") and self._separator == " " else self._separator
-        self._specials = sorted({t for t in tokenizer.all_special_tokens if len(t) > 2}, key=len, reverse=True)
+        specials = set(tokenizer.all_special_tokens)
+        if self._prompt_format is None:  # a chat prompt is read with every special token of the vocabulary
+            specials |= {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+        self._specials = sorted({t for t in specials if len(t) > 2}, key=len, reverse=True)
         self._check_round_trip()
 
     def prompt_text(self, instruction: str) -> str:
@@ -179,9 +183,12 @@ class Renderer:
             if _MARKER.search(instruction):
                 raise ValueError("the instruction holds '### Instruction:' or '### Response:' in an unknown form")
             return instruction, output, False
+        inner = _INPUT_HEADER.sub("\n", wrapped["instruction"].strip(), count=1)
+        if _MARKER.search(inner):
+            raise ValueError("the instruction holds the template twice, or several questions")
         if wrapped["phrase"] is None and self.template == "lemma":
             output = output[phrase.end() :] if (phrase := _OPENING_PHRASE.match(output)) else output
-        return wrapped["instruction"].strip(), output, True
+        return inner, output, True
 
     def special_token_in(self, text: str) -> str | None:
         """The first special token of the vocabulary that `text` spells out, or None."""
@@ -214,8 +221,8 @@ class Renderer:
             )
         return template.rstrip(" "), " "
 
-    def _chat(self, messages: list[dict[str, str]], **options: bool) -> str:
-        return self.tokenizer.apply_chat_template(messages, tokenize=False, **options)
+    def _chat(self, messages: list[dict[str, str]], **options: Any) -> str:
+        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, **options))
 
     def _check_chat_template(self) -> None:
         if not self.tokenizer.chat_template:
@@ -243,7 +250,7 @@ class Renderer:
 
     def _check_round_trip(self) -> None:
         row = self.encode("What is 2 + 3?", "It is 5.")
-        decoded = self.tokenizer.decode(row.input_ids[len(self._bos) : -1], clean_up_tokenization_spaces=False)
+        decoded: Any = self.tokenizer.decode(row.input_ids[len(self._bos) : -1], clean_up_tokenization_spaces=False)
         expected = self.prompt_text("What is 2 + 3?") + self._separator + "It is 5."
         if decoded.strip() != expected.strip():
             raise InputError(

@@ -5,6 +5,7 @@ conflict with its mend. It imports no heavy library and reads only the DeepSpeed
 """
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,10 @@ def zero_stage(recipe: Recipe, environ: Mapping[str, str]) -> int:
     config = deepspeed_config(recipe, environ)
     if config is None:
         return int(environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")) if _launched_with_deepspeed(environ) else 0
-    return int(config.get("zero_optimization", {}).get("stage", 0))
+    stage = _zero_section(config).get("stage", 0)
+    if stage not in (0, 1, 2, 3):
+        raise InputError(f"{recipe.path}: deepspeed: zero_optimization.stage must be 0 to 3, it is {stage!r}.")
+    return int(stage)
 
 
 def deepspeed_config(recipe: Recipe, environ: Mapping[str, str]) -> dict[str, Any] | None:
@@ -66,7 +70,7 @@ def deepspeed_config(recipe: Recipe, environ: Mapping[str, str]) -> dict[str, An
     if not named or isinstance(named, dict):
         return named or None
     try:
-        return json.loads(Path(named).read_text(encoding="utf-8"))
+        config = json.loads(Path(named).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
             f"{recipe.path}: deepspeed: the file {named} does not exist (paths are taken from the current folder); "
@@ -74,6 +78,14 @@ def deepspeed_config(recipe: Recipe, environ: Mapping[str, str]) -> dict[str, An
         ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{recipe.path}: deepspeed: {named} is not readable JSON: {first_line(error)}.") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{recipe.path}: deepspeed: {named} must hold one JSON object.")
+    return config
+
+
+def _zero_section(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    section = config.get("zero_optimization")
+    return section if isinstance(section, dict) else {}
 
 
 def _launched_with_deepspeed(environ: Mapping[str, str]) -> bool:
@@ -112,8 +124,8 @@ def _precision_conflicts(recipe: Recipe, stage: int, environ: Mapping[str, str])
             f"dtype: {recipe['dtype']} without DeepSpeed would leave no fp32 master weights, and updates at small "
             "learning rates would round to nothing; set dtype: float32 (bf16: true still computes in bf16)."
         )
-    if recipe["error_span_weight"] < 0:
-        found.append("error_span_weight must not be negative; 0.0 leaves the wrong part out of the loss.")
+    if not 0 <= recipe["error_span_weight"] < math.inf:
+        found.append("error_span_weight must be a number from 0 up; 0.0 leaves the wrong part out of the loss.")
     return found
 
 
@@ -175,7 +187,7 @@ def _checkpoint_conflicts(recipe: Recipe, stage: int, environ: Mapping[str, str]
             "save_only_model: true leaves no optimizer state to resume from; drop it, or set resume: never and accept "
             "that an interrupted run starts again."
         )
-    zero = (deepspeed_config(recipe, environ) or {}).get("zero_optimization", {})
+    zero = _zero_section(deepspeed_config(recipe, environ) or {})
     if stage == 3 and zero and not zero.get("stage3_gather_16bit_weights_on_model_save"):
         found.append(
             "deepspeed: ZeRO-3 without stage3_gather_16bit_weights_on_model_save: true cannot write the final model; "

@@ -44,13 +44,17 @@ class Tally:
     def bad(self) -> int:
         return sum(count for reason, count in self.reasons.items() if reason != DUPLICATE)
 
-    def check_share(self, max_bad_share: float) -> None:
-        """Raise an InputError where more than the allowed share of the rows is bad."""
+    def counts(self) -> str:
+        """What was left out, as in `3 empty_field, 1 overlong`."""
+        left_out = ", ".join(f"{count} {reason}" for reason, count in self.reasons.most_common())
+        return left_out or "the files hold no row"
+
+    def check_share(self, max_bad_share: float, key: str = "train_files") -> None:
+        """Raise an InputError, which names the recipe's `key`, where more than the allowed share of the rows is bad."""
         if self.rows_in and self.bad / self.rows_in > max_bad_share:
-            counts = ", ".join(f"{count} {reason}" for reason, count in self.reasons.most_common() if reason != DUPLICATE)
             first = next(r for r in self.examples.values() if r.reason != DUPLICATE)
             raise InputError(
-                f"train_files: {self.bad} of {self.rows_in} rows are bad ({counts}), more than max_bad_share "
+                f"{key}: {self.bad} of {self.rows_in} rows are bad ({self.counts()}), more than max_bad_share "
                 f"{max_bad_share:g} allows; the first: {first.file}, line {first.line}: {first.detail}. Mend the rows, "
                 "or raise max_bad_share to train without them."
             )
@@ -63,12 +67,14 @@ class Linter:
         renderer: knows the template and the special tokens that text must not spell.
         wrapped_rows: `refuse` a set in which only some rows hold the template, or `unwrap` them.
         drop_duplicates: reject a row whose instruction and output have been seen.
+        key: the recipe's key that names the files, for messages.
     """
 
-    def __init__(self, renderer: Renderer, wrapped_rows: str, drop_duplicates: bool):
+    def __init__(self, renderer: Renderer, wrapped_rows: str, drop_duplicates: bool, key: str = "train_files"):
         self.renderer = renderer
         self.refuse_mixture = wrapped_rows == "refuse"
         self.drop_duplicates = drop_duplicates
+        self.key = key
         self.tally = Tally()
         self._seen: set[bytes] = set()
         self._first_wrapped: Located | None = None
@@ -116,11 +122,11 @@ class Linter:
             self._first_wrapped = self._first_wrapped or located
         else:
             self._first_bare = self._first_bare or located
-        if self.refuse_mixture and self._first_wrapped and self._first_bare:
+        one, other = self._first_wrapped, self._first_bare
+        if self.refuse_mixture and one and other:
             raise InputError(
-                f"train_files: some rows already hold the template ({self._first_wrapped.file}, line "
-                f"{self._first_wrapped.line}) and others do not ({self._first_bare.file}, line {self._first_bare.line});"
-                " if both are meant, set wrapped_rows: unwrap."
+                f"{self.key}: some rows already hold the template ({one.file}, line {one.line}) and others do not "
+                f"({other.file}, line {other.line}); if both are meant, set wrapped_rows: unwrap."
             )
 
 
@@ -129,5 +135,6 @@ def _without_template(row: Trajectory, instruction: str, output: str) -> Traject
     output = output.strip()
     span = row.error_span
     if span is not None:
-        span = (max(0, span[0] - lead), span[1] - lead)
+        # Nothing of the wrong part is left where it lay in the template's own phrase.
+        span = (max(0, span[0] - lead), span[1] - lead) if span[1] > lead else None
     return dataclasses.replace(row, instruction=instruction, output=output, error_span=span)

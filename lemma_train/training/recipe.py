@@ -11,7 +11,7 @@ import enum
 import functools
 import json
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ import pydantic
 import yaml
 
 from lemma_train.errors import InputError, first_line
+from lemma_train.training.recipe_keys import DEFAULTS, FORMER_NAMES, REFUSED_KEYS
 
 if TYPE_CHECKING:
     from trl import ModelConfig, SFTConfig
@@ -64,55 +65,6 @@ class LemmaConfig:
     path: go on from that checkpoint, even where the recipe has changed since."""
 
 
-# Keys of SFTConfig that would have no effect or a harmful one, because this project renders and masks the rows.
-REFUSED_KEYS = {
-    "dataset_text_field": "rows are read by their format; see docs/data.md",
-    "dataset_kwargs": "rows are prepared by lemma_train",
-    "truncation_mode": "rows are never cut; see the key overlong",
-    "shuffle_dataset": "the sampler shuffles every epoch with data_seed",
-    "assistant_only_loss": "the prompt is always masked and the completion always supervised",
-    "completion_only_loss": "the prompt is always masked and the completion always supervised",
-    "pad_token": "the padding token is chosen so that it never equals EOS",
-    "resume_from_checkpoint": "use the key resume",
-    "remove_unused_columns": "it is always on",
-    "hub_token": "secrets come from the environment: set HF_TOKEN",
-    "auto_find_batch_size": "it would change the global batch without telling; set per_device_train_batch_size",
-    "local_rank": "the launcher sets it",
-    "do_train": "sft.py always trains",
-    "do_predict": "sft.py does not predict",
-    "do_eval": "set eval_strategy and eval_files or eval_fraction",
-    "parallelism_config": "it cannot be written in YAML; set it in the accelerate configuration",
-}
-
-# Names of older releases and other frameworks whose nearest spelling would mislead.
-_FORMER_NAMES = {
-    "lora_rank": "lora_r",
-    "lora_target": "lora_target_modules",
-    "cutoff_len": "max_length",
-    "max_seq_length": "max_length",
-    "warmup_ratio": "warmup_steps (below 1 it is a share of all steps)",
-    "group_by_length": "train_sampling_strategy: group_by_length",
-    "evaluation_strategy": "eval_strategy",
-    "torch_dtype": "dtype",
-    "flash_attn": "attn_implementation",
-    "finetuning_type": "use_peft",
-    "dataset": "train_files",
-    "dataset_name": "train_files",
-    "overwrite_output_dir": "resume",
-    "val_size": "eval_fraction",
-    "max_samples": "limit, inside an entry of train_files",
-    "neat_packing": "packing",
-    "preprocessing_num_workers": "dataset_num_proc",
-}
-
-# Defaults that differ from SFTConfig's, each because the library's own can hide a fault or a leak.
-_DEFAULTS = {
-    "max_length": 4096,  # LEMMA trains with 4096; TRL's 1024 would drop long trajectories
-    "logging_nan_inf_filter": False,  # a NaN loss must be seen, not averaged away
-    "prediction_loss_only": True,  # held-out loss needs no logits
-}
-
-
 class Recipe:
     """A parsed recipe: which keys were given, and the value of every key.
 
@@ -127,8 +79,8 @@ class Recipe:
         """The value of any key: as given, else this project's default, else the library's."""
         if key in self.given:
             return self.given[key]
-        if key in _DEFAULTS:
-            return _DEFAULTS[key]
+        if key in DEFAULTS:
+            return DEFAULTS[key]
         return _default(_fields()[key])
 
     @property
@@ -143,7 +95,7 @@ class Recipe:
         """
         from trl import SFTConfig
 
-        values = {**_DEFAULTS, **self._values_of(SFTConfig)}
+        values = {**DEFAULTS, **self._values_of(SFTConfig)}
         try:
             return SFTConfig(**values)
         except (ValueError, ImportError) as error:
@@ -156,7 +108,7 @@ class Recipe:
 
     def resolved(self) -> dict[str, Any]:
         """Every given key and every key of this project, as plain JSON values."""
-        values = {name: self[name] for name in _names_of(LemmaConfig)} | _DEFAULTS | self.given
+        values = {name: self[name] for name in _names_of(LemmaConfig)} | DEFAULTS | self.given
         return json.loads(json.dumps(values, default=str, sort_keys=True))
 
     def _values_of(self, config: type) -> dict[str, Any]:
@@ -176,19 +128,22 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         6
     """
     path = Path(path)
-    given, faults = {}, []
+    given: dict[str, Any] = {}
+    faults: list[str] = []
+    values: list[tuple[str, Any, str, Callable[[str, Any], Any]]]
     values = [(key, value, str(path), _typed) for key, value in _read_yaml(path).items()]
-    values += [(key, text, f"--{key}", _typed_override) for key, text in _split_overrides(overrides)]
+    values += [(key, text, "command line", _typed_override) for key, text in _split_overrides(overrides)]
     for key, value, where, read in values:
         try:
             given[key] = read(key, value)
         except InputError as fault:
             faults.append(f"{where}: {fault}")
+    named = {key for key, _, _, _ in values}
+    for key in ("model_name_or_path", "train_files", "output_dir"):
+        if not given.get(key) and (key in given or key not in named):
+            faults.append(f"{path}: the key {key} is missing; every training recipe needs it.")
     if faults:
         raise InputError("\n".join(faults))
-    for key in ("model_name_or_path", "train_files", "output_dir"):
-        if not given.get(key):
-            raise InputError(f"{path}: the key {key} is missing; every training recipe needs it.")
     return Recipe(path, given)
 
 
@@ -201,8 +156,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise InputError(f"The recipe {path} cannot be read: {first_line(error)}.") from error
     try:
         values = yaml.load(text, Loader=_UniqueKeyLoader)
-    except yaml.YAMLError as error:
-        where = f", line {error.problem_mark.line + 1}" if getattr(error, "problem_mark", None) else ""
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-13-01
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or first_line(error)
         raise InputError(f"The recipe {path}{where} is not valid YAML: {problem}.") from error
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
@@ -216,6 +172,8 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                continue
             if key_node.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key_node.value!r} stands twice", key_node.start_mark
@@ -243,10 +201,10 @@ def _split_overrides(arguments: Sequence[str]) -> list[tuple[str, str]]:
 def _typed_override(key: str, text: str) -> Any:
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         value = text
-    if text in ("none", "None"):
-        value = None
+    if value is None or text in ("none", "None"):
+        value = None if text.lower() in ("none", "null", "~", "") else text  # "# a" reads as an empty document
     try:
         return _typed(key, value)
     except InputError:
@@ -259,7 +217,7 @@ def _typed(key: str, value: Any) -> Any:
     fields = _fields()
     if key not in fields:
         usable = [name for name in fields if name not in REFUSED_KEYS]
-        near = [_FORMER_NAMES[key]] if key in _FORMER_NAMES else difflib.get_close_matches(key, usable, n=1, cutoff=0.5)
+        near = [FORMER_NAMES[key]] if key in FORMER_NAMES else difflib.get_close_matches(key, usable, n=1, cutoff=0.5)
         advice = f"did you mean {near[0]}?" if near else "docs/recipes.md lists the keys."
         raise InputError(f"unknown key {key!r}; {advice}")
     if key in REFUSED_KEYS:
@@ -270,6 +228,8 @@ def _typed(key: str, value: Any) -> Any:
     except pydantic.ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Input should be ")
         raise InputError(f"{key}: {value!r} should be {reason}.") from None
+    if isinstance(value, bool) and type(typed) in (int, float):
+        raise InputError(f"{key}: {value!r} should be a number.")
     typed = getattr(typed, "value", typed)  # an enumeration's member is written by its value
     choices = fields[key].metadata.get("choices") or _members(hint)
     if choices and isinstance(typed, str) and typed not in choices:

@@ -6,6 +6,7 @@ with the data; what could not be decoded leaves as a fault with its file and lin
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Located:
-    """A decoded row and where it stands; `fault` is set, and `row` None, where it could not be decoded."""
+    """A decoded row and where it stands; `fault` is set, and `row` None, where it could not be decoded.
+
+    line: the line of a JSONL file; elsewhere the row's number, from 1.
+    """
 
     file: str
     line: int
@@ -59,7 +63,10 @@ def read_sources(entries: Any, key: str = "train_files") -> list[Source]:
         if unknown or not isinstance(values.get("path"), str):
             raise InputError(f"{key}: an entry is a path or a mapping with {', '.join(sorted(_KEYS))}; got {entry!r}.")
         source = Source(**values)
-        if type(source.weight) not in (int, float) or source.weight <= 0:
+        for name in ("split", "name", "revision"):
+            if not isinstance(values.get(name, ""), str):
+                raise InputError(f"{key}: {source.path}: {name} must be text, it is {values[name]!r}.")
+        if type(source.weight) not in (int, float) or not 0 < source.weight < math.inf:
             raise InputError(f"{key}: {source.path}: weight must be a number above 0, it is {source.weight!r}.")
         if source.limit is not None and (type(source.limit) is not int or source.limit < 1):
             raise InputError(f"{key}: {source.path}: limit must be a whole number of rows, it is {source.limit!r}.")
@@ -76,8 +83,12 @@ def fingerprint_of(source: Source) -> str:
         digest.update(str(_load_hub(source)._fingerprint).encode())
         return digest.hexdigest()
     for file in _files(source):
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+        digest.update(file.name.encode(errors="surrogateescape"))  # rows without an id are named after their file
+        try:
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        except OSError as error:
+            raise InputError(f"train_files: {file} cannot be read: {first_line(error)}.") from error
     return digest.hexdigest()
 
 
@@ -123,8 +134,9 @@ def _file_rows(file: Path) -> Iterator[Located]:
 def _jsonl_rows(file: Path) -> Iterator[Located]:
     with file.open("rb") as stream:
         for line, data in enumerate(stream, start=1):
+            data = data.removeprefix(b"\xef\xbb\xbf") if line == 1 else data
             if data.strip():
-                yield _decoded(file, line, data.removeprefix(b"\xef\xbb\xbf") if line == 1 else data)
+                yield _decoded(file, line, data)
 
 
 def _decoded(file: Path, line: int, data: bytes) -> Located:

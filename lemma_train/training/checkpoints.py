@@ -1,0 +1,224 @@
+"""Which checkpoints are whole, and whether a run may go on from one.
+
+Enters: an output folder and what a run is made of. Leaves: the checkpoint to resume from, or the refusal. A checkpoint
+is complete when `lemma_checkpoint.json` stands in it: it is written last, after every other file has reached the disk,
+and lists them with their sizes. It saves and loads no weights; the trainer does.
+"""
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lemma_train.errors import InputError
+from lemma_train.training.recipe import Recipe
+
+MARKER = "lemma_checkpoint.json"
+# Keys that do not decide the course of the training: a run may go on although they changed.
+_FREE_KEYS = frozenset(
+    [
+        "output_dir",
+        "resume",
+        "max_bad_share",
+        "logging_strategy",
+        "logging_steps",
+        "logging_first_step",
+        "log_on_each_node",
+        "log_level",
+        "log_level_replica",
+        "logging_nan_inf_filter",
+        "disable_tqdm",
+        "report_to",
+        "run_name",
+        "project",
+        "trackio_space_id",
+        "trackio_bucket_id",
+        "trackio_static_space_id",
+        "eval_strategy",
+        "eval_steps",
+        "eval_delay",
+        "eval_on_start",
+        "per_device_eval_batch_size",
+        "prediction_loss_only",
+        "eval_accumulation_steps",
+        "save_strategy",
+        "save_steps",
+        "save_on_each_node",
+        "save_total_limit",
+        "enable_jit_checkpoint",
+        "push_to_hub",
+        "hub_private_repo",
+        "hub_model_id",
+        "hub_strategy",
+        "hub_always_push",
+        "hub_revision",
+        "dataloader_num_workers",
+        "dataloader_pin_memory",
+        "dataloader_persistent_workers",
+        "dataloader_prefetch_factor",
+        "dataloader_multiprocessing_context",
+        "ddp_timeout",
+        "debug",
+        "skip_memory_metrics",
+        "include_num_input_tokens_seen",
+        "torch_empty_cache_steps",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Course:
+    """What decides the course of a training: with the same course, resuming continues it bit for bit.
+
+    keys: the recipe's values that matter. processes: world size. zero_stage: 0 without DeepSpeed.
+    """
+
+    keys: dict[str, Any]
+    data: str
+    template: str
+    processes: int
+    zero_stage: int
+
+    def differences(self, other: "Course") -> list[str]:
+        """Each difference in words; `self` is the checkpoint's course, `other` the present one."""
+        found = []
+        for key in sorted({*self.keys, *other.keys}):
+            # A key that only one side names is compared with "not set": the library's default may have moved since.
+            before, now = self.keys.get(key, "(not set)"), other.keys.get(key, "(not set)")
+            if before != now:
+                found.append(f"{key} was {before}, now {now}")
+        if self.data != other.data:
+            found.append("the training rows, the tokenizer or their settings have changed")
+        if self.template != other.template:
+            found.append("the template has changed")
+        if self.processes != other.processes:
+            found.append(f"it ran on {self.processes} processes, now {other.processes}")
+        if self.zero_stage != other.zero_stage:
+            found.append(f"it ran with ZeRO stage {self.zero_stage}, now {other.zero_stage}")
+        return found
+
+
+def course_of(recipe: Recipe, data: str, template: str, processes: int, zero_stage: int) -> Course:
+    """The course of a run, from its recipe and the fingerprints of data and template."""
+    # The data fingerprint covers the rows themselves; where they lie does not matter.
+    free = _FREE_KEYS | {"train_files", "eval_files"}
+    keys = {key: value for key, value in recipe.resolved().items() if key not in free}
+    return Course(keys, data, template, processes, zero_stage)
+
+
+def find_checkpoints(output_dir: Path) -> list[Path]:
+    """All checkpoint folders, complete or not, by ascending step."""
+    folders = [path for path in output_dir.glob("checkpoint-*") if path.is_dir() and path.name[11:].isdigit()]
+    return sorted(folders, key=step_of)
+
+
+def step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def is_complete(checkpoint: Path) -> bool:
+    """Whether the marker stands and every file that it lists has its size."""
+    try:
+        files = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["files"]
+        return all((checkpoint / name).stat().st_size == size for name, size in files.items())
+    except (OSError, ValueError, KeyError, AttributeError):
+        return False
+
+
+def mark_complete(checkpoint: Path, course: Course) -> None:
+    """Flush every file of the checkpoint to disk, then write the marker that makes it count."""
+    files = {}
+    for path in sorted(p for p in checkpoint.rglob("*") if p.is_file() and p.name != MARKER):
+        with path.open("rb") as stream:
+            os.fsync(stream.fileno())
+        files[path.relative_to(checkpoint).as_posix()] = path.stat().st_size
+    write_json_durably(checkpoint / MARKER, {"step": step_of(checkpoint), "course": asdict(course), "files": files})
+
+
+def write_json_durably(path: Path, value: Any) -> None:
+    """Write JSON so that the file holds the old or the new text after a crash, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as stream:
+        json.dump(value, stream, indent=1, sort_keys=True, default=str)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def discard(checkpoint: Path) -> None:
+    """Delete a checkpoint, its marker first: a deletion that is cut short must not leave one that looks complete."""
+    (checkpoint / MARKER).unlink(missing_ok=True)
+    shutil.rmtree(checkpoint, ignore_errors=True)
+
+
+def rotate(output_dir: Path, keep: int | None, best: str | None) -> None:
+    """After a complete save: delete half-written checkpoints, and complete ones beyond the newest `keep`.
+
+    The best checkpoint, if there is one, is never deleted.
+    """
+    complete = [path for path in find_checkpoints(output_dir) if is_complete(path)]
+    surplus = complete[: -max(keep, 1)] if keep is not None else []
+    newest = step_of(complete[-1]) if complete else 0
+    broken = [path for path in find_checkpoints(output_dir) if path not in complete and step_of(path) < newest]
+    for path in [*surplus, *broken]:
+        if best is None or path.resolve() != Path(best).resolve():
+            discard(path)
+
+
+def checkpoint_to_resume(recipe: Recipe, course: Course) -> tuple[Path | None, list[str]]:
+    """Decide where the run starts, without changing anything on disk.
+
+    Returns:
+        the checkpoint, or None for a start from the base model; and what the user should be told.
+
+    Raises:
+        InputError: the named checkpoint is missing or incomplete, the run has changed since the newest checkpoint,
+            or `resume: never` meets a folder with checkpoints.
+    """
+    wanted, output_dir = recipe["resume"], recipe.output_dir
+    if wanted not in ("auto", "never"):
+        checkpoint = Path(wanted)
+        if not is_complete(checkpoint):
+            raise InputError(f"resume: {wanted} is no complete checkpoint (its {MARKER} is missing or files are cut).")
+        return checkpoint, _explained(checkpoint, course, forced=True)
+    present = find_checkpoints(output_dir)
+    complete = [path for path in present if is_complete(path)]
+    if wanted == "never":
+        if present:
+            raise InputError(
+                f"resume: never, but {output_dir} holds {present[-1].name}; choose another output_dir or move it away."
+            )
+        return None, []
+    newest = complete[-1] if complete else None
+    notes = [
+        f"{path} is incomplete (the run was cut off while saving it) and is skipped."
+        for path in present
+        if path not in complete and (newest is None or step_of(path) > step_of(newest))
+    ]
+    return (newest, notes + _explained(newest, course, forced=False)) if newest else (None, notes)
+
+
+def _explained(checkpoint: Path, course: Course, forced: bool) -> list[str]:
+    saved = Course(**json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["course"])
+    differences = saved.differences(course)
+    if not differences:
+        return [f"Resuming from {checkpoint}."]
+    partitioned = bool(saved.zero_stage or course.zero_stage)
+    if partitioned and (saved.processes, saved.zero_stage) != (course.processes, course.zero_stage):
+        raise InputError(
+            f"{checkpoint} cannot be resumed here: {differences[-1]}, and DeepSpeed's optimizer state is split by "
+            "them. Start it as before, or make a plain model of it with `lemma merge` and start from that."
+        )
+    if not forced:
+        raise InputError(
+            f"{checkpoint} belongs to another run than this recipe: {'; '.join(differences)}. Undo that, choose "
+            f"another output_dir, or resume in spite of it with resume: {checkpoint}."
+        )
+    return [f"Resuming from {checkpoint} although this run differs: {'; '.join(differences)}."]

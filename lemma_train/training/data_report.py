@@ -1,0 +1,119 @@
+"""The data report: what went into a training set, in numbers, in one picture, and in one row shown with its mask.
+
+Enters: the tally of the linter and the prepared rows. Leaves: a dict of plain JSON values, `report.json` and
+`lengths.png` beside the rows, and the text that a terminal shows. It judges nothing and changes no row.
+"""
+
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lemma_train.template import IGNORED, Renderer
+from lemma_train.training.lint import DUPLICATE, Tally
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+PERCENTILES = (50, 90, 95, 99)
+_EXAMPLE_SEARCH = 1000  # rows looked at for one whose mask has something to show
+_BAR, _LINE, _TEXT = "#4477aa", "#bb5566", "#333333"
+
+
+def build(tally: Tally, train: "Dataset", evaluation: "Dataset | None", renderer: Renderer) -> dict[str, Any]:
+    """Count what came in, what was left out and what the loss will see.
+
+    Returns:
+        rows_in = kept + bad + duplicates; rejected: {reason: rows}, which sums to bad; train_rows and held_out_rows,
+        as drawn (weights may repeat or leave out rows); lengths: {min, mean, max, p50, ...} in tokens of the training
+        rows; tokens and supervised_tokens in them; example: {id, segments of [text, weight], weight 0 being masked}.
+    """
+    lengths = np.asarray(train["length"][:])
+    ends = {"min": int(lengths.min()), "mean": round(float(lengths.mean()), 1), "max": int(lengths.max())}
+    percentiles = {f"p{p}": int(np.percentile(lengths, p, method="higher")) for p in PERCENTILES}
+    return {
+        "rows_in": tally.rows_in,
+        "kept": tally.rows_in - sum(tally.reasons.values()),
+        "rejected": {reason: count for reason, count in tally.reasons.most_common() if reason != DUPLICATE},
+        "bad": tally.bad,
+        "duplicates": tally.reasons[DUPLICATE],
+        "train_rows": len(train),
+        "held_out_rows": len(evaluation) if evaluation is not None else 0,
+        "lengths": {**ends, **percentiles},
+        "tokens": int(lengths.sum()),
+        "supervised_tokens": _supervised(train),
+        "example": _example(train, renderer),
+    }
+
+
+def text(report: dict[str, Any]) -> str:
+    """The report for a terminal, one fact a line; the example stands below, masked text as [[text]]."""
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in report["rejected"].items())
+    lengths = ", ".join(f"{name} {value:,}" for name, value in report["lengths"].items())
+    share = report["supervised_tokens"] / report["tokens"]
+    shown = "".join(
+        f"[[{piece}]]" if weight == 0 else piece if weight == 1 else f"{{{{{piece}}}}}x{weight:g}"
+        for piece, weight in report["example"]["segments"]
+    )
+    return "\n".join(
+        [
+            f"rows in            {report['rows_in']:,}",
+            f"kept               {report['kept']:,}",
+            f"rejected           {report['bad']:,}" + (f" ({reasons})" if reasons else ""),
+            f"duplicates         {report['duplicates']:,}",
+            f"to train on        {report['train_rows']:,} ({report['held_out_rows']:,} held out)",
+            f"tokens a row       {lengths}",
+            f"supervised tokens  {report['supervised_tokens']:,} of {report['tokens']:,} ({share:.0%})",
+            f"row {report['example']['id']}, [[masked]] and supervised:",
+            *(f"    {line}" for line in shown.split("\n")),
+        ]
+    )
+
+
+def write(report: dict[str, Any], lengths: Sequence[int], folder: Path) -> None:
+    """Write `report.json` and `lengths.png`, a histogram of the rows' token counts, into `folder`."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.6), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    bins = min(60, max(10, len(set(lengths))))
+    axes.hist(np.asarray(lengths), bins=bins, color=_BAR, edgecolor="white", linewidth=0.4)
+    for label, key, style in (("median", "p50", "-"), ("95%", "p95", "--")):
+        value = report["lengths"][key]
+        axes.axvline(value, color=_LINE, linestyle=style, linewidth=1.4, label=f"{label}: {value:,} tokens")
+    axes.set_xlabel("tokens a row, prompt and EOS included", color=_TEXT)
+    axes.set_ylabel("rows", color=_TEXT)
+    axes.set_title(f"Lengths of {len(lengths):,} training rows", loc="left", color=_TEXT, fontsize=11)
+    axes.legend(frameon=False, labelcolor=_TEXT)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(folder / "lengths.png")
+    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def _supervised(train: "Dataset") -> int:
+    batches = train.select_columns("labels").with_format("numpy").iter(batch_size=5000)
+    return sum(int((labels != IGNORED).sum()) for batch in batches for labels in batch["labels"])
+
+
+def _example(train: "Dataset", renderer: Renderer) -> dict[str, Any]:
+    """The first row of which the mask or the weights mark part of the output; else the first row."""
+    for row in (train[i] for i in range(min(len(train), _EXAMPLE_SEARCH))):
+        if np.count_nonzero(np.diff(_weights(row))) > 1:
+            break
+    else:
+        row = train[0]
+    weights = _weights(row)
+    edges = [0, *(np.flatnonzero(np.diff(weights)) + 1).tolist(), len(weights)]
+    segments = [(row["input_ids"][start:end], weights[start]) for start, end in itertools.pairwise(edges)]
+    decode = renderer.tokenizer.decode
+    return {"id": row["id"], "segments": [[decode(ids, clean_up_tokenization_spaces=False), w] for ids, w in segments]}
+
+
+def _weights(row: dict[str, Any]) -> list[float]:
+    weights = row.get("loss_weights") or [1.0] * len(row["labels"])
+    return [0.0 if label == IGNORED else round(w, 6) for label, w in zip(row["labels"], weights, strict=True)]

@@ -1,0 +1,44 @@
+"""One run at a time in an output folder.
+
+Enters: a folder. Leaves: a lock that the operating system frees when the process ends, however it ends.
+"""
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lemma_train.errors import InputError, first_line
+
+LOCK_FILE = ".lemma.lock"
+
+
+@contextmanager
+def claim(output_dir: Path, wanted: bool = True) -> Iterator[None]:
+    """Hold the folder's lock; with `wanted` false (ranks other than 0) do nothing.
+
+    Raises:
+        InputError: another process holds it, or the folder cannot be written.
+    """
+    if not wanted:
+        yield
+        return
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        handle = os.open(output_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise InputError(f"output_dir: {output_dir} cannot be written: {first_line(error)}.") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            # Some network file systems have no locks (ENOLCK, ENOTSUP): there the user watches over the folder.
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise InputError(
+                    f"output_dir: another run is at work in {output_dir}; wait for it or end it."
+                ) from None
+        yield
+    finally:
+        os.close(handle)

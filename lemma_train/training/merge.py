@@ -1,0 +1,107 @@
+"""An adapter or a DeepSpeed checkpoint becomes a plain Hugging Face folder.
+
+Enters: a checkpoint folder. Leaves: a new folder that `AutoModelForCausalLM.from_pretrained` and inference servers load
+without PEFT or DeepSpeed, checked like a run's own result. It needs no GPU and holds one copy of the model in RAM.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lemma_train.errors import InputError, first_line
+from lemma_train.training.export import check_folder
+from lemma_train.training.trainer import TEMPLATE_FILE
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def merge(checkpoint: Path, out: Path, dtype: str = "auto") -> None:
+    """Write the model of `checkpoint` to the new folder `out`.
+
+    Args:
+        checkpoint: a LoRA adapter, a DeepSpeed ZeRO checkpoint, or a full model folder.
+        dtype: `auto` (as the base model or the checkpoint's config says), `float32`, `bfloat16` or `float16`.
+
+    Raises:
+        InputError: the checkpoint is of no known kind, its base model cannot be read, or `out` exists.
+        RuntimeError: what was written is not whole.
+    """
+    if not checkpoint.is_dir():
+        raise InputError(f"{checkpoint} is no folder; name a checkpoint-N or a final folder.")
+    if out.exists():
+        raise InputError(f"{out} exists already; name a new folder.")
+    tokenizer = _tokenizer(checkpoint)
+    if (checkpoint / "adapter_config.json").exists():
+        model = _merged_adapter(checkpoint, tokenizer, dtype)
+    elif (checkpoint / "latest").exists():
+        model = _from_zero(checkpoint, dtype)
+    elif (checkpoint / "config.json").exists():
+        model = _load(str(checkpoint), dtype)
+    else:
+        raise InputError(f"{checkpoint} holds neither an adapter, a DeepSpeed checkpoint nor a model.")
+    staging = out.with_name(f"{out.name}.tmp")
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        model.save_pretrained(staging)
+        tokenizer.save_pretrained(staging)
+        if (checkpoint / TEMPLATE_FILE).exists():
+            shutil.copy(checkpoint / TEMPLATE_FILE, staging / TEMPLATE_FILE)
+        faults = check_folder(staging)
+        if faults:
+            raise RuntimeError(f"The merged model is not whole: {'; '.join(faults[:5])}.")
+        staging.rename(out)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _tokenizer(checkpoint: Path) -> "PreTrainedTokenizerBase":
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(checkpoint)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{checkpoint} holds no usable tokenizer: {first_line(error)}") from error
+
+
+def _load(name: str, dtype: str) -> "PreTrainedModel":
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
+    try:
+        return AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise InputError(f"The model {name} cannot be read: {first_line(error)}") from error
+
+
+def _merged_adapter(checkpoint: Path, tokenizer: "PreTrainedTokenizerBase", dtype: str) -> "PreTrainedModel":
+    from peft import PeftModel
+
+    from lemma_train.training.model import agree_with_tokenizer
+
+    base = json.loads((checkpoint / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
+    model = _load(base, dtype)
+    agree_with_tokenizer(model, tokenizer)
+    return PeftModel.from_pretrained(model, str(checkpoint)).merge_and_unload(safe_merge=True)
+
+
+def _from_zero(checkpoint: Path, dtype: str) -> "PreTrainedModel":
+    """Join DeepSpeed's partitions: the fp32 master weights, not the bf16 copies."""
+    import torch
+    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(checkpoint)
+    state = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint))
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    result = model.load_state_dict(state, strict=False)
+    model.tie_weights()
+    tied = set(getattr(model, "_tied_weights_keys", None) or ())
+    missing = [name for name in result.missing_keys if name not in tied]
+    if missing or result.unexpected_keys:
+        raise InputError(
+            f"{checkpoint}: its partitions do not make up the model: {(missing or result.unexpected_keys)[0]}"
+        )
+    wanted = config.dtype if dtype == "auto" else getattr(torch, dtype)
+    return model.to(wanted or torch.float32)

@@ -1,0 +1,52 @@
+"""What this project changes about the keys of SFTConfig: which are refused, which names are old, which defaults differ.
+
+Tables only; `recipe` reads them.
+"""
+
+# Keys of SFTConfig that would have no effect or a harmful one, because this project renders and masks the rows.
+REFUSED_KEYS = {
+    "dataset_text_field": "rows are read by their format; see docs/data.md",
+    "dataset_kwargs": "rows are prepared by lemma_train",
+    "truncation_mode": "rows are never cut; see the key overlong",
+    "shuffle_dataset": "the sampler shuffles every epoch with data_seed",
+    "assistant_only_loss": "the prompt is always masked and the completion always supervised",
+    "completion_only_loss": "the prompt is always masked and the completion always supervised",
+    "pad_token": "the padding token is chosen so that it never equals EOS",
+    "resume_from_checkpoint": "use the key resume",
+    "remove_unused_columns": "it is always on",
+    "hub_token": "secrets come from the environment: set HF_TOKEN",
+    "auto_find_batch_size": "it would change the global batch without telling; set per_device_train_batch_size",
+    "local_rank": "the launcher sets it",
+    "do_train": "sft.py always trains",
+    "do_predict": "sft.py does not predict",
+    "do_eval": "set eval_strategy and eval_files or eval_fraction",
+    "parallelism_config": "it cannot be written in YAML; set it in the accelerate configuration",
+}
+
+# Names of older releases and other frameworks whose nearest spelling would mislead.
+FORMER_NAMES = {
+    "lora_rank": "lora_r",
+    "lora_target": "lora_target_modules",
+    "cutoff_len": "max_length",
+    "max_seq_length": "max_length",
+    "warmup_ratio": "warmup_steps (below 1 it is a share of all steps)",
+    "group_by_length": "train_sampling_strategy: group_by_length",
+    "evaluation_strategy": "eval_strategy",
+    "torch_dtype": "dtype",
+    "flash_attn": "attn_implementation",
+    "finetuning_type": "use_peft",
+    "dataset": "train_files",
+    "dataset_name": "train_files",
+    "overwrite_output_dir": "resume",
+    "val_size": "eval_fraction",
+    "max_samples": "limit, inside an entry of train_files",
+    "neat_packing": "packing",
+    "preprocessing_num_workers": "dataset_num_proc",
+}
+
+# Defaults that differ from SFTConfig's, each because the library's own can hide a fault or a leak.
+DEFAULTS = {
+    "max_length": 4096,  # LEMMA trains with 4096; TRL's 1024 would drop long trajectories
+    "logging_nan_inf_filter": False,  # a NaN loss must be seen, not averaged away
+    "prediction_loss_only": True,  # held-out loss needs no logits
+}

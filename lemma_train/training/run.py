@@ -1,0 +1,159 @@
+"""One training run, top to bottom, on every rank.
+
+Enters: a checked recipe. Leaves: the folders and files of a finished run. The order matters: the resume is decided
+before rows are prepared, the rows are prepared before the process group exists (so that no collective can time out
+over them), and the SFTConfig exists before the model (so that ZeRO-3 partitions it while it loads).
+"""
+
+import logging
+import os
+import socket
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lemma_train.errors import InputError
+from lemma_train.template import Renderer
+from lemma_train.training import checkpoints, prepare
+from lemma_train.training.checkpoints import Course
+from lemma_train.training.compatibility import deepspeed_config, zero_stage
+from lemma_train.training.lock import claim
+from lemma_train.training.recipe import Recipe
+from lemma_train.training.tokenizer import load_tokenizer
+
+logger = logging.getLogger("lemma_train")
+
+
+def train(recipe: Recipe) -> None:
+    """Train, or go on training, what the recipe says, and write the results to its output folder.
+
+    Raises:
+        InputError: a folder, the rows or the model is at fault, or the run in `output_dir` is another one.
+    """
+    started = time.time()
+    rank, processes = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    logging.basicConfig(format="%(message)s", level=logging.INFO if rank == 0 else logging.ERROR)
+    stage = zero_stage(recipe, os.environ)
+    renderer = Renderer(load_tokenizer(recipe), recipe["template"])
+    data = prepare.fingerprint(recipe, renderer)
+    course = checkpoints.course_of(recipe, data, renderer.fingerprint, processes, stage)
+    with claim(recipe.output_dir, wanted=rank == 0):
+        if _is_finished(recipe, course):
+            logger.info("%s/final is the finished model of this recipe; nothing is left to do.", recipe.output_dir)
+            return
+        checkpoint, notes = checkpoints.checkpoint_to_resume(recipe, course)
+        for note in notes:
+            logger.info(note)
+        prepared = _prepared_rows(recipe, renderer, data)
+        _train(recipe, renderer, prepared, course, checkpoint, started)
+
+
+def _is_finished(recipe: Recipe, course: Course) -> bool:
+    from lemma_train.training.export import finished_course
+
+    saved = finished_course(recipe.output_dir)
+    if saved is None or recipe["resume"] not in ("auto", "never"):
+        return False
+    differences = Course(**saved).differences(course)
+    if not differences and recipe["resume"] == "auto":
+        return True
+    reason = "; ".join(differences) or "resume: never was asked for"
+    raise InputError(
+        f"output_dir: {recipe.output_dir}/final is the finished model of another run ({reason}); choose another "
+        "output_dir, or move it away."
+    )
+
+
+def _prepared_rows(recipe: Recipe, renderer: Renderer, data: str) -> prepare.Prepared:
+    # With save_on_each_node the output folder is a node's own, so each node needs its own rows.
+    rank = os.environ.get("LOCAL_RANK" if recipe["save_on_each_node"] else "RANK", "0")
+    if rank != "0":
+        return prepare.wait_for_prepared(recipe.output_dir / "prepared", data)
+    found = prepare.prepare(recipe, renderer)
+    logger.info(prepare.data_report.text(found.report))
+    return found
+
+
+def _train(
+    recipe: Recipe,
+    renderer: Renderer,
+    prepared: prepare.Prepared,
+    course: Course,
+    checkpoint: Path | None,
+    started: float,
+) -> None:
+    if deepspeed_config(recipe, os.environ) is not None:
+        _stand_alone_process_group()
+    args = recipe.sft_config()
+
+    from trl import get_peft_config
+
+    from lemma_train.training.card import model_card
+    from lemma_train.training.export import run_record, save_final
+    from lemma_train.training.model import adapters_in_fp32, load_model
+    from lemma_train.training.progress import MetricsFile
+    from lemma_train.training.trainer import LemmaTrainer
+
+    model = load_model(recipe, renderer.tokenizer)
+    train_rows, eval_rows = prepared.load()
+    trainer = LemmaTrainer(
+        model=model,
+        args=args,
+        course=course,
+        renderer=renderer,
+        train_dataset=train_rows,
+        eval_dataset=eval_rows,
+        peft_config=get_peft_config(recipe.model_config()),
+    )
+    if recipe["use_peft"] and not course.zero_stage:
+        adapters_in_fp32(model)
+    trainer.add_callback(MetricsFile(recipe.output_dir))
+    result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    figures = {
+        "steps": trainer.state.global_step,
+        "train_loss": _mean_loss(trainer.state.log_history),
+        "processes": args.world_size,
+        "global_batch": args.world_size * args.per_device_train_batch_size * args.gradient_accumulation_steps,
+        "seconds": result.metrics["train_runtime"],
+    }
+    record = run_record(
+        recipe.resolved(),
+        course=asdict(course),
+        figures=figures,
+        data={key: prepared.report[key] for key in ("rows_in", "kept", "rejected", "supervised_tokens", "fingerprint")},
+        template={**renderer.description(), "fingerprint": renderer.fingerprint},
+        resumed_from=str(checkpoint) if checkpoint else None,
+        wall_seconds=round(time.time() - started, 1),
+    )
+    final = recipe.output_dir / "final"
+    save_final(trainer, final, record, model_card(recipe, renderer, prepared.report, figures))
+    if trainer.is_world_process_zero():
+        checkpoints.write_json_durably(recipe.output_dir / "run.json", record)
+        logger.info("The model is in %s, the loss plot in %s/loss.png.", final, recipe.output_dir)
+    trainer.accelerator.end_training()
+
+
+def _mean_loss(history: list[dict[str, Any]]) -> float | None:
+    """Mean of the logged losses over the whole run, also over the part before a resume."""
+    losses = [entry["loss"] for entry in history if "loss" in entry]
+    return sum(losses) / len(losses) if losses else None
+
+
+def _stand_alone_process_group() -> None:
+    """Give DeepSpeed the variables of a process group of one where no launcher has set them.
+
+    `accelerate launch` on a single GPU starts a plain process; DeepSpeed would look for MPI then.
+    """
+    if "WORLD_SIZE" in os.environ:
+        return
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    os.environ |= {
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "WORLD_SIZE": "1",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }

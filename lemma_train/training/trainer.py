@@ -1,0 +1,220 @@
+"""TRL's SFTTrainer with small overrides: weighted tokens, durable checkpoints, throughput, a finite loss.
+
+Enters: a model, prepared rows and an SFTConfig. Leaves: a trained model. The training loop, the loss and its
+normalisation over the whole global batch are TRL's and transformers'; what is overridden here says why, and
+tests/test_trainer.py fails when a release changes what the overrides rely on.
+"""
+
+import json
+import math
+import resource
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from trl import SFTTrainer
+from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+from trl.trainer.utils import compute_flops_per_token, compute_mfu, get_peak_flops
+
+from lemma_train.template import IGNORED, Renderer
+from lemma_train.training import checkpoints
+from lemma_train.training.checkpoints import Course
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+    from transformers import PreTrainedModel
+    from trl import SFTConfig
+
+TEMPLATE_FILE = "lemma_template.json"
+WEIGHTS = "loss_weights"
+
+
+@dataclass
+class WeightedCollator(DataCollatorForLanguageModeling):
+    """TRL's collator, which also pads `loss_weights` (with 0.0) to the batch's shape (rows, longest row)."""
+
+    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        batch = super().torch_call(examples)
+        weights = torch.zeros(batch["labels"].shape)
+        for row, example in enumerate(examples):
+            weights[row, : len(example[WEIGHTS])] = torch.tensor(example[WEIGHTS])
+        return {**batch, WEIGHTS: weights}
+
+
+class LemmaTrainer(SFTTrainer):
+    """See the module's docstring.
+
+    Args:
+        course: what decides the training's course; stored with each checkpoint.
+        renderer: its description is stored with each model.
+        peft_config, and everything that SFTTrainer takes besides.
+    """
+
+    _tag_names = ["trl", "sft", "lemma"]  # noqa: RUF012 - the base class declares a list
+
+    def __init__(
+        self,
+        model: "PreTrainedModel",
+        args: "SFTConfig",
+        course: Course,
+        renderer: Renderer,
+        train_dataset: Any,
+        eval_dataset: Any = None,
+        peft_config: "PeftConfig | None" = None,
+    ):
+        self.course = course
+        self.renderer = renderer
+        tokenizer = renderer.tokenizer
+        # The rows are tokenised and within max_length: TRL would only copy them. Packing is its work.
+        args.dataset_kwargs = None if args.packing else {"skip_prepare_dataset": True}
+        if args.padding_free and not args.packing:
+            args.max_length = None  # TRL demands it; the rows were held to the limit before
+        weighted = WEIGHTS in train_dataset.column_names
+        multiple = args.pad_to_multiple_of if isinstance(args.pad_to_multiple_of, int) else None
+        collator = WeightedCollator(tokenizer.pad_token_id, pad_to_multiple_of=multiple)
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=tokenizer,
+            peft_config=peft_config,
+            data_collator=collator if weighted else None,
+        )
+        self._text_config = model.config.get_text_config()
+        self._tokens_since_log = torch.zeros(3, dtype=torch.long)  # real, supervised, padding
+        self._logged_at: float | None = None
+        self._mean_length = max(1, sum(train_dataset["length"][:1000]) // min(1000, len(train_dataset)))
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        self._signature_columns = [*dict.fromkeys([*(self._signature_columns or ()), WEIGHTS])]
+
+    # --- weighted tokens
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """TRL's loss, with each token's log-probability scaled by its weight while training.
+
+        The held-out loss stays unweighted, so that runs with different weights can be compared by it.
+        """
+        weights = inputs.pop(WEIGHTS, None)
+        if weights is None or not model.training:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+        def weighted_model(**kwargs):
+            outputs = model(**kwargs)
+            # Log-probabilities come shifted: position t scores token t + 1.
+            outputs.log_probs = outputs.log_probs * weights[:, 1:].to(outputs.log_probs)
+            return outputs
+
+        return super().compute_loss(weighted_model, inputs, return_outputs, num_items_in_batch)
+
+    def _get_num_items_in_batch(self, batch_samples, device):
+        """With weights, the loss is a weighted mean: the divisor is the sum of weights, not the number of tokens."""
+        if not batch_samples or WEIGHTS not in batch_samples[0]:
+            return super()._get_num_items_in_batch(batch_samples, device)
+        supervised = [batch["labels"][:, 1:].ne(IGNORED) * batch[WEIGHTS][:, 1:] for batch in batch_samples]
+        total = torch.stack([weights.sum() for weights in supervised]).sum().to(device)
+        if self.args.average_tokens_across_devices and self.args.world_size > 1:
+            total = self.accelerator.gather(total).sum()
+        return total
+
+    # --- throughput
+
+    def get_batch_samples(self, epoch_iterator, num_batches, device):
+        """Also count the tokens that go by, without waiting for the device."""
+        if self._logged_at is None:
+            self._logged_at = time.perf_counter()
+        batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        for batch in batches:
+            labels = batch["labels"]
+            real = batch["attention_mask"].sum() if "attention_mask" in batch else labels.new_tensor(labels.numel())
+            counted = torch.stack([real, labels.ne(IGNORED).sum(), labels.new_tensor(labels.numel()) - real])
+            self._tokens_since_log = self._tokens_since_log.to(counted.device) + counted
+        return batches, num_items
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add throughput and memory to the training logs; stop on a loss that is not finite."""
+        if "loss" in logs:
+            if not math.isfinite(logs["loss"]):
+                raise FloatingPointError(
+                    f"The loss became {logs['loss']} by step {self.state.global_step}; the newest checkpoint is from "
+                    "before. A smaller learning_rate or max_grad_norm, or fp32 (bf16: false), usually mends it."
+                )
+            logs |= self._throughput()
+        super().log(logs, start_time)
+
+    def _throughput(self) -> dict[str, float]:
+        now = time.perf_counter()
+        counts = self._tokens_since_log.to(self.accelerator.device)
+        real, supervised, padded = self.accelerator.reduce(counts, reduction="sum").tolist()
+        seconds = max(now - (self._logged_at or now), 1e-9)
+        self._logged_at = now
+        self._tokens_since_log = torch.zeros(3, dtype=torch.long)
+        measured = {
+            "tokens_per_second": round(real / seconds, 1),
+            "supervised_tokens": supervised,
+            "supervised_tokens_per_second": round(supervised / seconds, 1),
+            "padding_share": round(padded / max(1, real + padded), 4),
+            "peak_memory_gib": round(_peak_memory_bytes() / 2**30, 3),
+        }
+        mfu = self._mfu(real / seconds)
+        return measured if mfu is None else {**measured, "mfu_percent": round(mfu, 2)}
+
+    def _mfu(self, tokens_per_second: float) -> float | None:
+        """Model FLOPs utilisation in percent, where the device's peak is known.
+
+        Counts the forward and backward pass of a full fine-tuning; for adapters it is an upper estimate.
+        """
+        if not torch.cuda.is_available():
+            return None
+        dtype = "bfloat16" if self.args.bf16 else "float16" if self.args.fp16 else "float32"
+        peak = get_peak_flops(torch.cuda.get_device_name(), dtype)
+        if peak is None:
+            return None
+        flops = compute_flops_per_token(self._text_config, self._mean_length)
+        return compute_mfu(flops, tokens_per_second, self.args.world_size, peak)
+
+    # --- durable checkpoints
+
+    def _save_checkpoint(self, model, trial):
+        """Save, then mark the checkpoint complete, and only then delete older ones.
+
+        transformers deletes older checkpoints as the last step of its own save, when nothing yet says that the new
+        one has reached the disk: its limit is taken away for that call and applied here.
+        """
+        folder = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
+        if self.is_world_process_zero() and folder.exists():
+            checkpoints.discard(folder)  # what a run that was cut off at this step has left
+        self.accelerator.wait_for_everyone()
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit = limit
+        self.accelerator.wait_for_everyone()
+        if self.is_world_process_zero():
+            checkpoints.mark_complete(folder, self.course)
+            checkpoints.rotate(folder.parent, limit, self.state.best_model_checkpoint)
+        self.accelerator.wait_for_everyone()
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        if self.args.should_save and output_dir is not None:
+            described = {**self.renderer.description(), "fingerprint": self.renderer.fingerprint}
+            text = json.dumps(described, indent=1, ensure_ascii=False)
+            (Path(output_dir) / TEMPLATE_FILE).write_text(text + "\n", encoding="utf-8")
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Checkpoints carry no card; the final model's card is written by `export`."""
+
+
+def _peak_memory_bytes() -> int:
+    """Peak memory of this process: on the GPU where there is one, else resident in RAM."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

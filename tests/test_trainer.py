@@ -1,0 +1,182 @@
+"""The loss, its weights, its independence of how a batch is split, and checkpoints that count only when whole."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from datasets import Dataset
+from launching import SMALL
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+
+from lemma_train.template import Renderer
+from lemma_train.training import checkpoints
+from lemma_train.training.checkpoints import Course
+from lemma_train.training.recipe import Recipe
+from lemma_train.training.tokenizer import settle_padding
+from lemma_train.training.trainer import LemmaTrainer
+
+COURSE = Course({}, "d", "t", 1, 0)
+
+
+@pytest.fixture
+def renderer(tiny_llama):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
+    settle_padding(tokenizer)
+    return Renderer(tokenizer)
+
+
+def rows(renderer: Renderer, weight: float = 1.0, count: int = 8) -> Dataset:
+    encoded = [
+        renderer.encode(f"What is {i} + 1?", f"It is {i}. " + "Hmm. " * i + f"It is {i + 1}.", (0, 7), weight)
+        for i in range(count)
+    ]
+    columns = {
+        "input_ids": [e.input_ids for e in encoded],
+        "labels": [e.labels for e in encoded],
+        "length": [len(e.input_ids) for e in encoded],
+    }
+    if encoded[0].loss_weights:
+        columns["loss_weights"] = [e.loss_weights for e in encoded]
+    return Dataset.from_dict(columns)
+
+
+def trainer_for(tiny_llama, renderer, dataset, folder: Path, **keys) -> LemmaTrainer:
+    given = {**SMALL, "model_name_or_path": str(tiny_llama), "output_dir": str(folder), **keys}
+    recipe = Recipe(Path("r.yaml"), given)
+    model = AutoModelForCausalLM.from_pretrained(
+        tiny_llama, dtype=torch.float32, attn_implementation=given.get("attn_implementation", "sdpa")
+    )
+    return LemmaTrainer(model, recipe.sft_config(), COURSE, renderer, dataset)
+
+
+class Gradients(TrainerCallback):
+    """Keeps the gradients of the first optimizer step."""
+
+    def __init__(self):
+        self.kept: dict[str, torch.Tensor] = {}
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+        if not self.kept:
+            self.kept = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+def first_gradients(tiny_llama, renderer, dataset, folder, **keys) -> dict[str, torch.Tensor]:
+    trainer = trainer_for(tiny_llama, renderer, dataset, folder, max_steps=1, max_grad_norm=0.0, **keys)
+    gradients = Gradients()
+    trainer.add_callback(gradients)
+    trainer.train()
+    return gradients.kept
+
+
+def plain_loss(tiny_llama, dataset: Dataset) -> torch.Tensor:
+    """The weighted mean negative log-likelihood, written out without TRL."""
+    model = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32).eval()
+    total, divisor = torch.tensor(0.0), torch.tensor(0.0)
+    for row in dataset:
+        with torch.no_grad():
+            scores = model(torch.tensor([row["input_ids"]])).logits[0, :-1].log_softmax(-1)
+        labels = torch.tensor(row["labels"][1:])
+        weights = torch.tensor(row.get("loss_weights", [1.0] * len(row["labels"]))[1:]) * (labels != -100)
+        total -= (scores.gather(1, labels.clamp(min=0)[:, None])[:, 0] * weights).sum()
+        divisor += weights.sum()
+    return total / divisor
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.0, 0.3, 2.0])
+def test_the_loss_is_the_weighted_mean_over_all_supervised_tokens(tiny_llama, renderer, tmp_path, weight):
+    dataset = rows(renderer, weight)
+    keys = {"max_steps": 1, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}
+    trainer = trainer_for(tiny_llama, renderer, dataset, tmp_path, **keys)
+    trainer.train()
+    logged = next(entry["loss"] for entry in trainer.state.log_history if "loss" in entry)
+    assert logged == pytest.approx(float(plain_loss(tiny_llama, dataset)), rel=1e-5)
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.3])
+def test_one_batch_of_eight_and_eight_batches_of_one_give_the_same_gradients(tiny_llama, renderer, tmp_path, weight):
+    dataset = rows(renderer, weight)
+    whole = first_gradients(
+        tiny_llama, renderer, dataset, tmp_path / "a", per_device_train_batch_size=8, gradient_accumulation_steps=1
+    )
+    split = first_gradients(
+        tiny_llama, renderer, dataset, tmp_path / "b", per_device_train_batch_size=1, gradient_accumulation_steps=8
+    )
+    assert whole.keys() == split.keys() and len(whole) > 10
+    for name, gradient in whole.items():
+        torch.testing.assert_close(split[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_packed_rows_do_not_attend_to_each_other(tiny_llama, renderer, tmp_path, attention):
+    dataset = rows(renderer)
+    keys = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "attn_implementation": attention}
+    apart = first_gradients(tiny_llama, renderer, dataset, tmp_path / "a", **keys)
+    flattened = first_gradients(tiny_llama, renderer, dataset, tmp_path / "b", padding_free=True, **keys)
+    packed = first_gradients(tiny_llama, renderer, dataset, tmp_path / "c", packing=True, max_length=4096, **keys)
+    for name, gradient in apart.items():
+        torch.testing.assert_close(flattened[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
+        torch.testing.assert_close(packed[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_the_held_out_loss_is_not_weighted(tiny_llama, renderer, tmp_path):
+    dataset = rows(renderer, 0.3)
+    trainer = trainer_for(tiny_llama, renderer, dataset, tmp_path, per_device_eval_batch_size=8)
+    plain = plain_loss(tiny_llama, dataset.remove_columns("loss_weights"))
+    assert trainer.evaluate(dataset)["eval_loss"] == pytest.approx(float(plain), rel=1e-5)
+
+
+def test_tokens_are_counted_without_padding(tiny_llama, renderer, tmp_path):
+    dataset = rows(renderer)
+    trainer = trainer_for(tiny_llama, renderer, dataset, tmp_path, max_steps=1, per_device_train_batch_size=8)
+    trainer.train()
+    entry = next(entry for entry in trainer.state.log_history if "loss" in entry)
+    assert entry["supervised_tokens"] == sum(label != -100 for row in dataset for label in row["labels"])
+    longest, tokens = 8 * max(dataset["length"]), sum(dataset["length"])
+    assert entry["padding_share"] == pytest.approx(1 - tokens / longest, abs=1e-3)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tiny_llama, renderer, tmp_path):
+    trainer = trainer_for(tiny_llama, renderer, rows(renderer), tmp_path)
+    with torch.no_grad():
+        trainer.model.model.norm.weight.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="became nan by step 1"):
+        trainer.train()
+
+
+def test_an_older_checkpoint_outlives_a_save_that_fails(tiny_llama, renderer, tmp_path, monkeypatch):
+    trainer = trainer_for(
+        tiny_llama, renderer, rows(renderer), tmp_path, save_strategy="steps", save_steps=2, save_total_limit=1
+    )
+    # The optimizer's state of step 4 cannot be written: the folder of that name is a file.
+    real = trainer._save_optimizer_and_scheduler
+
+    def fail_at_step_4(folder):
+        if trainer.state.global_step == 4:
+            raise OSError(28, "No space left on device")
+        real(folder)
+
+    monkeypatch.setattr(trainer, "_save_optimizer_and_scheduler", fail_at_step_4)
+    with pytest.raises(OSError, match="No space left"):
+        trainer.train()
+    assert checkpoints.is_complete(tmp_path / "checkpoint-2")
+    assert not checkpoints.is_complete(tmp_path / "checkpoint-4")
+
+
+def test_only_the_newest_complete_checkpoints_are_kept(tiny_llama, renderer, tmp_path):
+    trainer = trainer_for(
+        tiny_llama, renderer, rows(renderer), tmp_path, save_strategy="steps", save_steps=1, save_total_limit=2
+    )
+    trainer.train()
+    left = checkpoints.find_checkpoints(tmp_path)
+    assert [p.name for p in left] == ["checkpoint-3", "checkpoint-4"] and all(map(checkpoints.is_complete, left))
+    assert (left[0] / "lemma_template.json").exists()
+
+
+def test_transformers_still_deletes_checkpoints_by_the_limit_that_the_override_takes_away():
+    """Our override takes args.save_total_limit away for transformers' own save; it must be what that save reads."""
+    import inspect
+
+    from transformers import Trainer
+
+    source = inspect.getsource(Trainer._save_checkpoint)
+    assert "save_total_limit=self.args.save_total_limit" in source
