@@ -13,6 +13,7 @@ import importlib.util
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from lemma_train.errors import InputError, user_errors_exit_with_2
 
@@ -44,7 +45,7 @@ def convert(gguf: Path, folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(**source)
     decoded = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
     # The loaded config still says that the weights are quantised, and a quantised model cannot be saved.
-    config = decoded.config
+    config: Any = decoded.config
     del config.quantization_config
     del config._model_name_or_path  # the name of a training run, not of this model
     model = LlamaForCausalLM(config)

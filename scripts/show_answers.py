@@ -52,7 +52,8 @@ def answers(folder: Path, questions: list[str], max_new_tokens: int) -> list[str
     disable_progress_bar()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).to(device).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    model.to(device).eval()
     prompts = [Renderer(tokenizer, "lemma").prompt_ids(question) for question in questions]
     pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     texts = [""] * len(prompts)

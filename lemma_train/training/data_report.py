@@ -86,8 +86,7 @@ def write(report: dict[str, Any], lengths: Sequence[int], folder: Path) -> None:
     for label, key, style in (("median", "p50", "-"), ("95%", "p95", "--")):
         value = report["lengths"][key]
         axes.axvline(value, color=_LINE, linestyle=style, linewidth=1.4, label=f"{label}: {value:,} tokens")
-    axes.set_xlabel("tokens a row, prompt and EOS included", color=_TEXT)
-    axes.set_ylabel("rows", color=_TEXT)
+    axes.set(xlabel="tokens a row, prompt and EOS included", ylabel="rows")
     axes.set_title(f"Lengths of {len(lengths):,} training rows", loc="left", color=_TEXT, fontsize=11)
     axes.legend(frameon=False, labelcolor=_TEXT)
     axes.spines[["top", "right"]].set_visible(False)
@@ -102,18 +101,19 @@ def _supervised(train: "Dataset") -> int:
 
 def _example(train: "Dataset", renderer: Renderer) -> dict[str, Any]:
     """The first row of which the mask or the weights mark part of the output; else the first row."""
+    prompt_end = renderer.prompt_text("\0").rpartition("\0")[2]
     for row in (train[i] for i in range(min(len(train), _EXAMPLE_SEARCH))):
-        if np.count_nonzero(np.diff(_weights(row))) > 1:
-            break
-    else:
-        row = train[0]
-    weights = _weights(row)
-    edges = [0, *(np.flatnonzero(np.diff(weights)) + 1).tolist(), len(weights)]
-    segments = [(row["input_ids"][start:end], weights[start]) for start, end in itertools.pairwise(edges)]
-    decode = renderer.tokenizer.decode
-    return {"id": row["id"], "segments": [[decode(ids, clean_up_tokenization_spaces=False), w] for ids, w in segments]}
+        segments = _segments(row, renderer)
+        if len(segments) > 2 or not segments[0][0].endswith(prompt_end):  # a masked start continues the prompt
+            return {"id": row["id"], "segments": segments}
+    return {"id": train[0]["id"], "segments": _segments(train[0], renderer)}
 
 
-def _weights(row: dict[str, Any]) -> list[float]:
+def _segments(row: dict[str, Any], renderer: Renderer) -> list[list[Any]]:
     weights = row.get("loss_weights") or [1.0] * len(row["labels"])
-    return [0.0 if label == IGNORED else round(w, 6) for label, w in zip(row["labels"], weights, strict=True)]
+    weights = [0.0 if label == IGNORED else round(w, 6) for label, w in zip(row["labels"], weights, strict=True)]
+    segments = []
+    for weight, run in itertools.groupby(zip(row["input_ids"], weights, strict=True), key=lambda token: token[1]):
+        ids = [token for token, _ in run]
+        segments.append([renderer.tokenizer.decode(ids, clean_up_tokenization_spaces=False), weight])
+    return segments

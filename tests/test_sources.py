@@ -1,0 +1,178 @@
+"""Files, folders and Hub names become located rows; what cannot be decoded is named by file and line."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lemma_train.errors import InputError
+from lemma_train.training.sources import Source, fingerprint_of, iterate, read_sources
+
+ROWS = [{"question": f"Q{i} €", "answer": f"A{i}"} for i in range(3)]
+JSONL = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS)
+
+
+def write_parquet(path):
+    pq.write_table(pa.Table.from_pylist(ROWS), path, row_group_size=2)
+
+
+WRITERS = {
+    "a.jsonl": lambda path: path.write_text(JSONL, encoding="utf-8"),
+    "bom.jsonl": lambda path: path.write_text(JSONL, encoding="utf-8-sig"),
+    "crlf.jsonl": lambda path: path.write_bytes(JSONL.encode().replace(b"\n", b"\r\n").rstrip()),
+    "a.json": lambda path: path.write_text(json.dumps(ROWS)),
+    "bom.json": lambda path: path.write_text(json.dumps(ROWS), encoding="utf-8-sig"),
+    "named.json": lambda path: path.write_text(json.dumps({"version": 1, "data": ROWS})),
+    "a.parquet": write_parquet,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_form_gives_the_same_located_rows(tmp_path, name):
+    path = tmp_path / name
+    WRITERS[name](path)
+    located = list(iterate(Source(str(path))))
+    assert [row.row for row in located] == ROWS
+    assert [(row.file, row.line, row.fault) for row in located] == [(str(path), i, None) for i in (1, 2, 3)]
+
+
+def test_folder_is_read_in_name_order_with_its_subfolders(tmp_path):
+    (tmp_path / "sub").mkdir()
+    for name in ("b.jsonl", "a.json", "sub/c.parquet"):
+        WRITERS["a." + name.partition(".")[2]](tmp_path / name)
+    (tmp_path / "README.md").write_text("not rows")
+    files = [row.file for row in iterate(Source(str(tmp_path)))]
+    assert files == [str(tmp_path / name) for name in ("a.json", "b.jsonl", "sub/c.parquet") for _ in range(3)]
+
+
+def test_limit_counts_rows_of_the_whole_source(tmp_path):
+    for name in ("a.jsonl", "b.jsonl"):
+        WRITERS["a.jsonl"](tmp_path / name)
+    assert len(list(iterate(Source(str(tmp_path), limit=4)))) == 4
+
+
+def test_undecodable_lines_are_faults_with_file_and_line_and_do_not_stop_the_rest(tmp_path):
+    path = tmp_path / "a.jsonl"
+    lines = [
+        b'{"question": "1"}',
+        b"",
+        b'{"question": ',
+        b'{"q": "\xff"}',
+        b"[" * 5000,
+        b"1" * 9999,
+        b'{"question": "2"}',
+    ]
+    path.write_bytes(b"\n".join(lines))
+    located = list(iterate(Source(str(path))))
+    assert [(row.line, row.fault and row.fault[0]) for row in located] == [
+        (1, None),
+        (3, "invalid_json"),
+        (4, "invalid_utf8"),
+        (5, "invalid_json"),
+        (6, "invalid_json"),
+        (7, None),
+    ]
+    assert {row.file for row in located} == {str(path)}
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n"])
+def test_empty_jsonl_holds_no_row(tmp_path, content):
+    (tmp_path / "a.jsonl").write_bytes(content)
+    assert list(iterate(Source(str(tmp_path / "a.jsonl")))) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.json", b"", "must be a JSON list"),
+        ("a.json", b'{"a": 1}', "holds no list of rows"),
+        ("a.json", JSONL.encode(), r"One row a line goes in \.jsonl"),
+        ("a.json", b'["\xff"]', "is not UTF-8"),
+        ("a.parquet", b"PAR1 no", "is not a readable Parquet file"),
+        ("a.csv", b"a,b", "must end in"),
+    ],
+)
+def test_unreadable_file_is_the_users_fault(tmp_path, name, content, expected):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=expected) as caught:
+        list(iterate(Source(str(tmp_path / name))))
+    assert str(tmp_path / name) in str(caught.value)
+
+
+def test_truncated_parquet_is_the_users_fault(tmp_path):
+    write_parquet(tmp_path / "a.parquet")
+    whole = (tmp_path / "a.parquet").read_bytes()
+    (tmp_path / "a.parquet").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="not a readable Parquet file"):
+        list(iterate(Source(str(tmp_path / "a.parquet"))))
+
+
+def test_empty_folder_is_refused(tmp_path):
+    with pytest.raises(InputError, match="holds no"):
+        list(iterate(Source(str(tmp_path))))
+
+
+def test_file_that_cannot_be_read_is_the_users_fault(tmp_path):
+    (tmp_path / "a.jsonl").symlink_to("/proc/self/mem")  # opens, then fails like a broken disk, for root as well
+    for read in (fingerprint_of, lambda source: list(iterate(source))):
+        with pytest.raises(InputError, match="cannot be read"):
+            read(Source(str(tmp_path / "a.jsonl")))
+
+
+@pytest.mark.parametrize("name", ["panzs19/LEMMA", "no-such-set"])
+def test_hub_name_while_offline_is_the_users_fault(name):
+    (source,) = read_sources(name)
+    for read in (fingerprint_of, lambda source: list(iterate(source))):
+        with pytest.raises(InputError, match="Offline, download it first") as caught:
+            read(source)
+        assert repr(name) in str(caught.value)
+
+
+def test_entries_are_paths_or_mappings(tmp_path):
+    WRITERS["a.jsonl"](tmp_path / "a.jsonl")
+    path = str(tmp_path / "a.jsonl")
+    assert read_sources(path) == read_sources([path]) == [Source(path)]
+    assert read_sources([{"path": path, "weight": 2, "limit": 5}]) == [Source(path, weight=2, limit=5)]
+    assert read_sources([]) == read_sources("") == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ({"path": "a/b", "wieght": 2}, "got {'path': 'a/b', 'wieght': 2}"),
+        ({"weight": 2}, "an entry is a path or a mapping"),
+        ({"path": 5}, "an entry is a path or a mapping"),
+        ({"path": "a/b", "weight": 0}, "weight must be a number above 0"),
+        ({"path": "a/b", "weight": -1}, "weight must be a number above 0"),
+        ({"path": "a/b", "weight": "2"}, "weight must be a number above 0"),
+        ({"path": "a/b", "weight": float("nan")}, "weight must be a number above 0"),
+        ({"path": "a/b", "weight": float("inf")}, "weight must be a number above 0"),
+        ({"path": "a/b", "limit": 0}, "limit must be a whole number"),
+        ({"path": "a/b", "limit": 1.5}, "limit must be a whole number"),
+        ({"path": "a/b", "split": 5}, "split must be text"),
+        ("nowhere.jsonl", "nowhere.jsonl does not exist"),
+        ("./nowhere", "./nowhere does not exist"),
+        ("/no/where", "/no/where does not exist"),
+    ],
+)
+def test_bad_entry_is_refused_and_named(entry, expected):
+    with pytest.raises(InputError) as caught:
+        read_sources([entry], "eval_files")
+    assert expected in str(caught.value) and str(caught.value).startswith("eval_files: ")
+
+
+def test_fingerprint_follows_bytes_names_and_settings(tmp_path):
+    path = tmp_path / "a.jsonl"
+    WRITERS["a.jsonl"](path)
+    source = Source(str(path))
+    first = fingerprint_of(source)
+    assert fingerprint_of(source) == first
+    assert fingerprint_of(Source(str(path), limit=2)) != first
+    assert fingerprint_of(Source(str(path), weight=2)) != first
+    path.write_text(JSONL.replace("A1", "A9"), encoding="utf-8")
+    assert fingerprint_of(source) != first
+    WRITERS["a.jsonl"](path)
+    assert fingerprint_of(source) == first
+    path.rename(tmp_path / "b.jsonl")  # rows without an id are named after their file
+    assert fingerprint_of(Source(str(tmp_path / "b.jsonl"))) != first
