@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -22,7 +21,7 @@ SMALL = {
     "logging_steps": 1,
     "save_strategy": "no",
     "bf16": False,
-    "gradient_checkpointing": False,
+    "activation_checkpointing": False,
     "use_cpu": True,
     "report_to": "none",
     "disable_tqdm": True,
@@ -82,22 +81,20 @@ def run(recipe: Path, *overrides: str, config: str | None = None, **env: str) ->
 
 
 def run_and_kill(recipe: Path, *overrides: str, until, config: str | None = None) -> None:
-    """Start a run in a process group of its own and SIGKILL the whole group once `until()` is true."""
+    """Start a run and SIGKILL the launcher once `until()` is true; its ranks must go with it."""
     with subprocess.Popen(
         command(recipe, *overrides, config=config),
         cwd=ROOT,
         env=environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
     ) as process:
         deadline = time.monotonic() + 600
         while not until():
             assert process.poll() is None, "the run ended before it could be killed"
             assert time.monotonic() < deadline, "the run never came to the point where it was to be killed"
             time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.kill()
 
 
 def metrics(folder: Path) -> list[dict]:

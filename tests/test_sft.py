@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from launching import ROOT, losses, metrics, run, run_and_kill, write_recipe, write_rows
+from launching import BIN, ROOT, losses, metrics, run, run_and_kill, write_recipe, write_rows
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
@@ -120,8 +120,8 @@ def test_smollm2_under_zero3_on_two_processes_survives_sigkill_bit_for_bit(smoll
     assert check_folder(disturbed / "final") == []
     # The 16-bit copies of the checkpoint and its fp32 partitions, joined, are the same model.
     merged = tmp_path / "merged"
-    merge = [str(Path(run.__globals__["BIN"]) / "lemma"), "merge", str(disturbed / "checkpoint-6"), str(merged)]
-    finished(subprocess.run([*merge, "--dtype", "float32"], capture_output=True, text=True, check=False))
+    command = [BIN / "lemma", "merge", disturbed / "checkpoint-6", merged, "--dtype", "float32"]
+    finished(subprocess.run(command, capture_output=True, text=True, check=False))
     for name, tensor in load_file(merged / "model.safetensors").items():
         torch.testing.assert_close(weights(disturbed)[name].float(), tensor, rtol=1e-2, atol=1e-3, msg=name)
 

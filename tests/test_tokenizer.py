@@ -19,7 +19,7 @@ def test_smollm2_pads_with_its_unknown_token_because_its_own_pad_is_eos(smollm2_
 def test_llama3_pads_with_a_reserved_token(llama3_tokenizer):
     tokenizer = copy.deepcopy(llama3_tokenizer)
     assert settle_padding(tokenizer) == "reserved"
-    # This vocabulary bears Llama-3.1's names; Llama-3's calls the same id reserved_special_token_2 and pads with 128002.
+    # Llama-3.1's names: Llama-3 calls the same id reserved_special_token_2 and pads with 128002.
     assert (tokenizer.pad_token, tokenizer.pad_token_id) == ("<|finetune_right_pad_id|>", 128004)
     assert tokenizer.eos_token_id == 128001
 

@@ -148,6 +148,9 @@ def _batch_conflicts(recipe: Recipe) -> list[str]:
         found.append("packing and padding_free drop the weights of error_span_weight; use 0.0 or 1.0 with them.")
     if weighted and (recipe["loss_type"] != "nll" or recipe["label_smoothing_factor"]):
         found.append("error_span_weight other than 0.0 and 1.0 works with loss_type: nll and no label smoothing only.")
+    new, old = recipe.given.get("activation_checkpointing"), recipe.given.get("gradient_checkpointing")
+    if None not in (new, old) and new != old:
+        found.append("gradient_checkpointing is the old name of activation_checkpointing and loses to it; keep one.")
     if recipe["packing"] and recipe["max_length"] is None:
         found.append("packing fills sequences up to max_length; set it.")
     if not 0 <= recipe["eval_fraction"] < 1:
@@ -172,7 +175,7 @@ def _launch_conflicts(recipe: Recipe, stage: int, environ: Mapping[str, str]) ->
                 f"({launcher}) differ; launch without --config_file, or override --deepspeed."
             )
     on_cpu = environ.get("ACCELERATE_USE_CPU", "false").lower() == "true" or recipe["use_cpu"]
-    if recipe["deepspeed"] and on_cpu and not _launched_with_deepspeed(environ):
+    if recipe["deepspeed"] and on_cpu:
         found.append(
             "DeepSpeed on CPUs needs the launcher's help: use --config_file accelerate_configs/cpu_zero3.yaml and "
             "no deepspeed key."

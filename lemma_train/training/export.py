@@ -49,11 +49,14 @@ def save_final(trainer: "LemmaTrainer", folder: Path, record: Mapping[str, Any],
     if trainer.is_world_process_zero():
         shutil.rmtree(staging, ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
+    if trainer.is_fsdp_enabled:
+        # The checkpoints of FSDP are sharded; the result must be one plain model.
+        trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
     trainer.save_model(str(staging), _internal_call=True)
     trainer.accelerator.wait_for_everyone()
     if trainer.is_world_process_zero():
         (staging / "training_args.bin").unlink(missing_ok=True)  # a pickle; run.json says the same in plain text
-        faults = check_folder(staging)
+        faults = check_folder(staging, shapes_of(trainer.model))
         if faults:
             raise RuntimeError(f"The saved model in {staging} is not whole: {'; '.join(faults[:5])}.")
         (staging / "README.md").write_text(card, encoding="utf-8")
@@ -63,11 +66,11 @@ def save_final(trainer: "LemmaTrainer", folder: Path, record: Mapping[str, Any],
     trainer.accelerator.wait_for_everyone()
 
 
-def check_folder(folder: Path) -> list[str]:
+def check_folder(folder: Path, expected: Mapping[str, tuple[int, ...]] | None = None) -> list[str]:
     """Read a saved model back and name everything that is wrong with it; an empty list means it is whole.
 
-    A full model is held against the shapes that its own config.json asks for; an adapter's tensors must be there and
-    finite, and its B matrices must have moved from their zero start.
+    A full model is held against `expected` (by default the shapes that its own config.json asks for); an adapter's
+    tensors must be there and finite, and its B matrices must have moved from their zero start.
     """
     files = sorted(folder.glob("*.safetensors"))
     if not files:
@@ -75,7 +78,7 @@ def check_folder(folder: Path) -> list[str]:
     faults, shapes, moved = [], {}, False
     for file in files:
         with safe_open(file, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118 - safe_open has no iteration of its own
+            for name in tensors.keys():  # noqa: SIM118 - it cannot be iterated
                 tensor = tensors.get_tensor(name)
                 shapes[name] = tuple(tensor.shape)
                 if tensor.is_floating_point() and not torch.isfinite(tensor).all():
@@ -84,7 +87,7 @@ def check_folder(folder: Path) -> list[str]:
     if (folder / "adapter_config.json").exists():
         has_lora = any("lora_B" in name for name in shapes)
         return [*faults, *(["the adapter has learnt nothing: every lora_B is zero"] if has_lora and not moved else [])]
-    for name, shape in expected_shapes(folder).items():
+    for name, shape in (config_shapes(folder) if expected is None else expected).items():
         if name not in shapes:
             faults.append(f"{name} is missing")
         elif shapes[name] != shape:
@@ -92,21 +95,24 @@ def check_folder(folder: Path) -> list[str]:
     return faults
 
 
-def expected_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors that a model folder must hold; tied ones count once."""
+def shapes_of(model: torch.nn.Module | None) -> dict[str, tuple[int, ...]]:
+    """Full shapes of a live model's parameters, also where ZeRO-3 or FSDP2 splits them; tied ones count once."""
+    assert model is not None
+    return {name: tuple(getattr(p, "ds_shape", p.shape)) for name, p in model.named_parameters()}
+
+
+def config_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors that a model folder's config.json asks for.
+
+    Builds the model on the meta device, so it must not run inside a ZeRO-3 training: there transformers would
+    partition it, which needs every rank.
+    """
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    config = AutoConfig.from_pretrained(folder)
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
     model.tie_weights()
-    shapes: dict[str, tuple[int, ...]] = {}
-    seen: set[int] = set()
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        if id(tensor) not in seen:
-            seen.add(id(tensor))
-            shapes[name] = tuple(tensor.shape)
-    return shapes
+    return shapes_of(model)
 
 
 def run_record(resolved: Mapping[str, Any], **facts: Any) -> dict[str, Any]:

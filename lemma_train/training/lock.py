@@ -6,6 +6,7 @@ Enters: a folder. Leaves: a lock that the operating system frees when the proces
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from lemma_train.errors import InputError, first_line
 
 LOCK_FILE = ".lemma.lock"
+PATIENCE_SECONDS = 15.0  # a run that was just killed may take that long to free its memory and its files
 
 
 @contextmanager
@@ -31,14 +33,22 @@ def claim(output_dir: Path, wanted: bool = True) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"output_dir: {output_dir} cannot be written: {first_line(error)}.") from error
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            # Some network file systems have no locks (ENOLCK, ENOTSUP): there the user watches over the folder.
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise InputError(
-                    f"output_dir: another run is at work in {output_dir}; wait for it or end it."
-                ) from None
+        _take(handle, output_dir)
         yield
     finally:
         os.close(handle)
+
+
+def _take(handle: int, output_dir: Path) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                return None  # some network file systems have no locks: there the user watches over the folder
+            if time.monotonic() > deadline:
+                raise InputError(
+                    f"output_dir: another run is at work in {output_dir}; wait for it or end it."
+                ) from None
+        time.sleep(0.2)

@@ -7,7 +7,6 @@ over them), and the SFTConfig exists before the model (so that ZeRO-3 partitions
 
 import logging
 import os
-import socket
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 from lemma_train.errors import InputError
 from lemma_train.template import Renderer
-from lemma_train.training import checkpoints, prepare
+from lemma_train.training import checkpoints, launcher, prepare
 from lemma_train.training.checkpoints import Course
 from lemma_train.training.compatibility import deepspeed_config, zero_stage
 from lemma_train.training.lock import claim
@@ -32,6 +31,7 @@ def train(recipe: Recipe) -> None:
         InputError: a folder, the rows or the model is at fault, or the run in `output_dir` is another one.
     """
     started = time.time()
+    launcher.end_with_launcher()
     rank, processes = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     logging.basicConfig(format="%(message)s", level=logging.INFO if rank == 0 else logging.ERROR)
     stage = zero_stage(recipe, os.environ)
@@ -84,8 +84,13 @@ def _train(
     started: float,
 ) -> None:
     if deepspeed_config(recipe, os.environ) is not None:
-        _stand_alone_process_group()
+        launcher.stand_alone_process_group()
     args = recipe.sft_config()
+    if args.world_size != course.processes:
+        raise InputError(
+            f"{recipe.path}: the launcher started {course.processes} processes but they did not find each other (each "
+            "would train alone); on CPUs set use_cpu: true."
+        )
 
     from trl import get_peft_config
 
@@ -138,22 +143,3 @@ def _mean_loss(history: list[dict[str, Any]]) -> float | None:
     """Mean of the logged losses over the whole run, also over the part before a resume."""
     losses = [entry["loss"] for entry in history if "loss" in entry]
     return sum(losses) / len(losses) if losses else None
-
-
-def _stand_alone_process_group() -> None:
-    """Give DeepSpeed the variables of a process group of one where no launcher has set them.
-
-    `accelerate launch` on a single GPU starts a plain process; DeepSpeed would look for MPI then.
-    """
-    if "WORLD_SIZE" in os.environ:
-        return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    os.environ |= {
-        "RANK": "0",
-        "LOCAL_RANK": "0",
-        "WORLD_SIZE": "1",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }

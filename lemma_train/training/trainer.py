@@ -91,7 +91,8 @@ class LemmaTrainer(SFTTrainer):
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
-        self._signature_columns = [*dict.fromkeys([*(self._signature_columns or ()), WEIGHTS])]
+        columns = [*dict.fromkeys([*(self._signature_columns or ()), WEIGHTS])]
+        self._signature_columns = columns  # type: ignore[assignment] # transformers declares None, TRL sets a list
 
     # --- weighted tokens
 
