@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Show how two models answer the same held-out problems, side by side, and count the right final answers of each.
 
-A demonstration: a few problems, greedy, short answers, read by a simple rule. The evaluation is `lemma evaluate`.
+A demonstration: a few problems, greedy, short answers, read by a simple rule.
 
     python scripts/show_answers.py MODEL_A MODEL_B HELD_OUT.jsonl [--limit 100]
 """
@@ -105,7 +105,7 @@ def main() -> None:
             print(f"  {before:56} | {after}".rstrip())
     print(f"\nRight final answers: before {right[0]}, after {right[1]}, of {len(problems)} held-out problems.")
     print("A demo's count on easy generated problems, greedy and one run: it says that training works, not how good")
-    print("the method is. For that there are benchmarks: lemma evaluate and lemma compare.")
+    print("the method is. That takes a benchmark and its interval.")
 
 
 if __name__ == "__main__":

@@ -105,11 +105,33 @@ def test_a_named_checkpoint_that_is_not_whole_is_refused(tmp_path):
 def test_keys_that_only_report_or_save_do_not_count_as_changes():
     def course(**keys):
         given = {"model_name_or_path": "m", "output_dir": "o", "learning_rate": 1e-5, **keys}
-        return checkpoints.course_of(Recipe(Path("r.yaml"), given), "d", "t", 1, 0)
+        return checkpoints.course_of(Recipe(Path("r.yaml"), given), {}, "d", "t")
 
     quiet = course(logging_steps=5, save_steps=9, output_dir="elsewhere", report_to="tensorboard")
     assert course().differences(quiet) == []
     assert course().differences(course(learning_rate=2e-5)) == ["learning_rate was 1e-05, now 2e-05"]
+
+
+def test_an_older_checkpoint_is_not_resumed_beside_later_ones(tmp_path):
+    older = saved(tmp_path, 3)
+    saved(tmp_path, 6)
+    with pytest.raises(InputError, match="older than checkpoint-6"):
+        decide(tmp_path, resume=str(older))
+
+
+def test_the_deepspeed_configuration_counts_by_its_content_whoever_names_it(tmp_path):
+    config = tmp_path / "zero.json"
+
+    def course(environ, **keys):
+        given = {"model_name_or_path": "m", "output_dir": "o", **keys}
+        return checkpoints.course_of(Recipe(Path("r.yaml"), given), environ, "d", "t")
+
+    config.write_text('{"zero_optimization": {"stage": 2}}')
+    by_launcher = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_CONFIG_FILE": str(config)}
+    named = course({}, deepspeed=str(config))
+    assert named.differences(course(by_launcher)) == []
+    config.write_text('{"zero_optimization": {"stage": 2, "overlap_comm": true}}')
+    assert "deepspeed" in named.differences(course({}, deepspeed=str(config)))[0]
 
 
 def test_rotation_counts_complete_checkpoints_only_and_spares_the_best(tmp_path):

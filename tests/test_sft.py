@@ -126,6 +126,21 @@ def test_smollm2_under_zero3_on_two_processes_survives_sigkill_bit_for_bit(smoll
         torch.testing.assert_close(weights(disturbed)[name].float(), tensor, rtol=1e-2, atol=1e-3, msg=name)
 
 
+def test_adapters_under_zero3_with_checkpointed_activations_train_like_one_process(tiny_llama, tmp_path):
+    keys = {
+        "use_peft": True,
+        "lora_dropout": 0.0,
+        "lora_target_modules": "all-linear",
+        "activation_checkpointing": True,
+    }
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    finished(run(write_recipe(tmp_path / "one", tiny_llama, per_device_train_batch_size=4, **keys)))
+    finished(run(write_recipe(tmp_path / "two", tiny_llama, **keys), config="cpu_zero3.yaml"))
+    assert losses(tmp_path / "two" / "out") == pytest.approx(losses(tmp_path / "one" / "out"), rel=1e-4)
+    assert check_folder(tmp_path / "two" / "out" / "final") == []
+
+
 @pytest.mark.parametrize(
     "keys",
     [

@@ -118,11 +118,12 @@ def test_packed_rows_do_not_attend_to_each_other(tiny_llama, renderer, tmp_path,
         torch.testing.assert_close(packed[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
 
 
-def test_the_held_out_loss_is_not_weighted(tiny_llama, renderer, tmp_path):
+def test_the_held_out_loss_is_an_unweighted_mean_over_tokens(tiny_llama, renderer, tmp_path):
     dataset = rows(renderer, 0.3)
-    trainer = trainer_for(tiny_llama, renderer, dataset, tmp_path, per_device_eval_batch_size=8)
     plain = plain_loss(tiny_llama, dataset.remove_columns("loss_weights"))
-    assert trainer.evaluate(dataset)["eval_loss"] == pytest.approx(float(plain), rel=1e-5)
+    for size in (1, 3, 8):  # a mean over batches would differ between them
+        trainer = trainer_for(tiny_llama, renderer, dataset, tmp_path, per_device_eval_batch_size=size)
+        assert trainer.evaluate(dataset)["eval_loss"] == pytest.approx(float(plain), rel=1e-5)
 
 
 def test_tokens_are_counted_without_padding(tiny_llama, renderer, tmp_path):

@@ -8,11 +8,13 @@ and lists them with their sizes. It saves and loads no weights; the trainer does
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from lemma_train.errors import InputError
+from lemma_train.training.compatibility import deepspeed_config, zero_stage
 from lemma_train.training.recipe import Recipe
 
 MARKER = "lemma_checkpoint.json"
@@ -45,15 +47,8 @@ _FREE_KEYS = frozenset(
         "eval_accumulation_steps",
         "save_strategy",
         "save_steps",
-        "save_on_each_node",
         "save_total_limit",
         "enable_jit_checkpoint",
-        "push_to_hub",
-        "hub_private_repo",
-        "hub_model_id",
-        "hub_strategy",
-        "hub_always_push",
-        "hub_revision",
         "dataloader_num_workers",
         "dataloader_pin_memory",
         "dataloader_persistent_workers",
@@ -100,12 +95,28 @@ class Course:
         return found
 
 
-def course_of(recipe: Recipe, data: str, template: str, processes: int, zero_stage: int) -> Course:
-    """The course of a run, from its recipe and the fingerprints of data and template."""
+def course_of(recipe: Recipe, environ: Mapping[str, str], data: str, template: str) -> Course:
+    """The course of a run, from its recipe, the launcher's variables and the fingerprints of data and template."""
     # The data fingerprint covers the rows themselves; where they lie does not matter.
     free = _FREE_KEYS | {"train_files", "eval_files"}
+    if recipe["load_best_model_at_end"]:
+        free -= {"eval_strategy", "eval_steps", "eval_delay", "save_strategy", "save_steps"}  # they choose the result
     keys = {key: value for key, value in recipe.resolved().items() if key not in free}
-    return Course(keys, data, template, processes, zero_stage)
+    # What the DeepSpeed configuration says counts, not who names it: the recipe's key or the launcher.
+    keys["deepspeed"] = deepspeed_config(recipe, environ)
+    keys["sharded by FSDP"] = environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+    processes = int(environ.get("WORLD_SIZE", "1"))
+    return Course(keys, data, template, processes, zero_stage(recipe, environ))
+
+
+def read_course(saved: Mapping[str, Any], where: Path) -> Course:
+    """A stored course; an InputError where another version of this project has stored other things."""
+    try:
+        return Course(**saved)
+    except TypeError as error:
+        raise InputError(
+            f"{where} was written by another version of lemma_train; choose another output_dir."
+        ) from error
 
 
 def find_checkpoints(output_dir: Path) -> list[Path]:
@@ -130,11 +141,19 @@ def is_complete(checkpoint: Path) -> bool:
 def mark_complete(checkpoint: Path, course: Course) -> None:
     """Flush every file of the checkpoint to disk, then write the marker that makes it count."""
     files = {}
-    for path in sorted(p for p in checkpoint.rglob("*") if p.is_file() and p.name != MARKER):
+    for path in flush(checkpoint):
+        if path.name != MARKER:
+            files[path.relative_to(checkpoint).as_posix()] = path.stat().st_size
+    write_json_durably(checkpoint / MARKER, {"step": step_of(checkpoint), "course": asdict(course), "files": files})
+
+
+def flush(folder: Path) -> list[Path]:
+    """Make sure that every file below a folder has reached the disk; returns them."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    for path in files:
         with path.open("rb") as stream:
             os.fsync(stream.fileno())
-        files[path.relative_to(checkpoint).as_posix()] = path.stat().st_size
-    write_json_durably(checkpoint / MARKER, {"step": step_of(checkpoint), "course": asdict(course), "files": files})
+    return files
 
 
 def write_json_durably(path: Path, value: Any) -> None:
@@ -187,6 +206,12 @@ def checkpoint_to_resume(recipe: Recipe, course: Course) -> tuple[Path | None, l
         checkpoint = Path(wanted)
         if not is_complete(checkpoint):
             raise InputError(f"resume: {wanted} is no complete checkpoint (its {MARKER} is missing or files are cut).")
+        later = [path.name for path in find_checkpoints(output_dir) if step_of(path) > step_of(checkpoint)]
+        if later:
+            raise InputError(
+                f"resume: {wanted} is older than {later[-1]} in {output_dir}, which a later start would take for the "
+                "newest; move the later checkpoints away or choose another output_dir."
+            )
         return checkpoint, _explained(checkpoint, course, forced=True)
     present = find_checkpoints(output_dir)
     complete = [path for path in present if is_complete(path)]
@@ -206,7 +231,7 @@ def checkpoint_to_resume(recipe: Recipe, course: Course) -> tuple[Path | None, l
 
 
 def _explained(checkpoint: Path, course: Course, forced: bool) -> list[str]:
-    saved = Course(**json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["course"])
+    saved = read_course(json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["course"], checkpoint)
     differences = saved.differences(course)
     if not differences:
         return [f"Resuming from {checkpoint}."]

@@ -20,12 +20,22 @@ LORA_KEYS = (
     "lora_target_modules",
     "lora_target_parameters",
     "lora_modules_to_save",
+    "lora_task_type",
     "use_rslora",
     "use_dora",
 )
-# Attention implementations that keep packed rows apart by their position ids (tests/test_packing.py measures it for
+QUANTISATION_KEYS = ("bnb_4bit_quant_type", "use_bnb_nested_quant", "bnb_4bit_quant_storage")
+_TOP_LEVEL_MODEL_KEYS = (
+    "dtype",
+    "torch_dtype",
+    "attn_implementation",
+    "revision",
+    "trust_remote_code",
+    "quantization_config",
+)
+# Attention implementations that keep packed rows apart by their position ids (tests/test_trainer.py measures it for
 # those that run on a CPU; the FlashAttention ones take the row boundaries as kernel arguments).
-SEPARATING_ATTENTION = ("flash_attention_2", "flash_attention_3", "sdpa", "eager", "flex_attention")
+SEPARATING_ATTENTION = ("flash_attention_2", "flash_attention_3", "sdpa", "eager")
 
 
 def check_recipe(recipe: Recipe, environ: Mapping[str, str]) -> None:
@@ -36,6 +46,7 @@ def check_recipe(recipe: Recipe, environ: Mapping[str, str]) -> None:
     """
     stage = zero_stage(recipe, environ)
     conflicts = [
+        *_idle_keys(recipe),
         *_adapter_conflicts(recipe, stage),
         *_precision_conflicts(recipe, stage, environ),
         *_batch_conflicts(recipe),
@@ -92,12 +103,29 @@ def _launched_with_deepspeed(environ: Mapping[str, str]) -> bool:
     return environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
 
 
+def _idle_keys(recipe: Recipe) -> list[str]:
+    """Keys that were given but would do nothing, because what they belong to is off."""
+    conditions = {
+        "use_peft: true": (LORA_KEYS, recipe["use_peft"]),
+        "load_in_4bit: true": (QUANTISATION_KEYS, recipe["load_in_4bit"]),
+        "packing: true": (("eval_packing",), recipe["packing"]),
+        "template: chat": (("chat_template_path",), recipe["template"] == "chat"),
+    }
+    idle = [
+        f"{', '.join(given)} would have no effect without {condition}."
+        for condition, (keys, holds) in conditions.items()
+        if not holds and (given := [key for key in keys if key in recipe.given])
+    ]
+    extra = recipe["model_init_kwargs"]
+    hidden = [key for key in _TOP_LEVEL_MODEL_KEYS if isinstance(extra, dict) and key in extra]
+    if hidden:
+        idle.append(f"model_init_kwargs must not hold {', '.join(hidden)}; set the key of the recipe itself.")
+    return idle
+
+
 def _adapter_conflicts(recipe: Recipe, stage: int) -> list[str]:
     found = []
     quantised = recipe["load_in_4bit"] or recipe["load_in_8bit"]
-    ignored = [key for key in LORA_KEYS if key in recipe.given and not recipe["use_peft"]]
-    if ignored:
-        found.append(f"{', '.join(ignored)} would have no effect without use_peft: true.")
     if quantised and not recipe["use_peft"]:
         found.append("load_in_4bit and load_in_8bit freeze the weights; add use_peft: true to train an adapter.")
     if recipe["load_in_4bit"] and recipe["load_in_8bit"]:

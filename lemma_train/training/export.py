@@ -18,7 +18,7 @@ import torch
 from safetensors import safe_open
 
 from lemma_train.errors import InputError
-from lemma_train.training.checkpoints import write_json_durably
+from lemma_train.training.checkpoints import flush, write_json_durably
 
 if TYPE_CHECKING:
     from lemma_train.training.trainer import LemmaTrainer
@@ -60,6 +60,7 @@ def save_final(trainer: "LemmaTrainer", folder: Path, record: Mapping[str, Any],
         if faults:
             raise RuntimeError(f"The saved model in {staging} is not whole: {'; '.join(faults[:5])}.")
         (staging / "README.md").write_text(card, encoding="utf-8")
+        flush(staging)
         write_json_durably(staging / RUN_FILE, record)
         shutil.rmtree(folder, ignore_errors=True)
         staging.rename(folder)

@@ -1,7 +1,8 @@
 """An adapter or a DeepSpeed checkpoint becomes a plain Hugging Face folder.
 
 Enters: a checkpoint folder. Leaves: a new folder that `AutoModelForCausalLM.from_pretrained` and inference servers load
-without PEFT or DeepSpeed, checked like a run's own result. It needs no GPU and holds one copy of the model in RAM.
+without PEFT or DeepSpeed, checked like a run's own result. It needs no GPU; joining DeepSpeed
+partitions holds the model twice in fp32 in RAM, everything else once.
 """
 
 import json
@@ -65,12 +66,12 @@ def _tokenizer(checkpoint: Path) -> "PreTrainedTokenizerBase":
         raise InputError(f"{checkpoint} holds no usable tokenizer: {first_line(error)}") from error
 
 
-def _load(name: str, dtype: str) -> "PreTrainedModel":
+def _load(name: str, dtype: str, revision: str | None = None) -> "PreTrainedModel":
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     try:
-        return AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
+        return AutoModelForCausalLM.from_pretrained(name, dtype=dtype, revision=revision or "main")
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise InputError(f"The model {name} cannot be read: {first_line(error)}") from error
 
@@ -80,8 +81,8 @@ def _merged_adapter(checkpoint: Path, tokenizer: "PreTrainedTokenizerBase", dtyp
 
     from lemma_train.training.model import agree_with_tokenizer
 
-    base = json.loads((checkpoint / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
-    model = _load(base, dtype)
+    adapter = json.loads((checkpoint / "adapter_config.json").read_text(encoding="utf-8"))
+    model = _load(adapter["base_model_name_or_path"], dtype, adapter.get("revision"))
     agree_with_tokenizer(model, tokenizer)
     return PeftModel.from_pretrained(model, str(checkpoint)).merge_and_unload(safe_merge=True)
 
@@ -90,7 +91,7 @@ def _from_zero(checkpoint: Path, dtype: str) -> "PreTrainedModel":
     """Join DeepSpeed's partitions: the fp32 master weights, not the bf16 copies."""
     import torch
     from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
     config = AutoConfig.from_pretrained(checkpoint)
     state = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint))
@@ -103,5 +104,6 @@ def _from_zero(checkpoint: Path, dtype: str) -> "PreTrainedModel":
         raise InputError(
             f"{checkpoint}: its partitions do not make up the model: {(missing or result.unexpected_keys)[0]}"
         )
+    model.generation_config = GenerationConfig.from_pretrained(checkpoint)
     wanted = config.dtype if dtype == "auto" else getattr(torch, dtype)
     return model.to(wanted or torch.float32)

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 FORMAT_VERSION = 1
-_WAIT_SECONDS, _REMIND_SECONDS = 0.5, 60.0
+FAILED_FILE = "prepared.failed"  # the message of a rank 0 that found the rows at fault, for the ranks that wait
+_WAIT_SECONDS, _REMIND_SECONDS, _CLOCK_SKEW_SECONDS = 0.5, 60.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -75,21 +76,17 @@ def _tokenizer_hash(renderer: Renderer) -> str:
 
 def _settings(recipe: Recipe) -> dict[str, Any]:
     keys = ("max_length", "overlong", "drop_duplicates", "wrapped_rows", "error_span_weight", "eval_fraction")
-    return {key: recipe[key] for key in keys} | {"seed": _seed(recipe)}
+    return {key: recipe[key] for key in keys} | {"seed": recipe.data_seed}
 
 
-def _seed(recipe: Recipe) -> int:
-    return recipe["seed"] if recipe["data_seed"] is None else recipe["data_seed"]
-
-
-def prepare(recipe: Recipe, renderer: Renderer) -> Prepared:
-    """Prepare the rows of a recipe, or find them prepared.
+def prepare(recipe: Recipe, renderer: Renderer, wanted: str | None = None) -> Prepared:
+    """Prepare the rows of a recipe, or find them prepared; `wanted` is their fingerprint, if it is known already.
 
     Raises:
         InputError: no row is left, too many are bad, templates are mixed, or a row is over-long with
             `overlong: error`. Nothing of an earlier prepared set is touched then.
     """
-    wanted = fingerprint(recipe, renderer)
+    wanted = wanted or fingerprint(recipe, renderer)
     target = recipe.output_dir / "prepared"
     found = find_prepared(target, wanted)
     if found is None:
@@ -130,15 +127,23 @@ def wait_for_prepared(folder: Path, wanted: str) -> Prepared:
     """Wait until another rank has prepared the rows.
 
     By polling, not in a collective: tokenising may take longer than the distributed timeout allows.
+
+    Raises:
+        InputError: the other rank has found the rows at fault; its message is passed on, because a launcher on
+            another node may not notice that rank 0 has ended.
     """
     reminded = time.monotonic()
+    began = time.time() - _CLOCK_SKEW_SECONDS
+    failed = folder.with_name(FAILED_FILE)
     while (found := find_prepared(folder, wanted)) is None:
+        if failed.exists() and failed.stat().st_mtime > began:
+            raise InputError(failed.read_text(encoding="utf-8"))
         time.sleep(_WAIT_SECONDS)
         if time.monotonic() - reminded > _REMIND_SECONDS:
             reminded = time.monotonic()
             print(
                 f"rank {os.environ.get('RANK', '?')} waits for {folder}, which rank 0 is preparing; if that folder is "
-                "not shared between the nodes, set save_on_each_node: true.",
+                "not on a disk that this node shares, choose an output_dir that is.",
                 flush=True,
             )
     return found
@@ -174,7 +179,7 @@ def _write(recipe: Recipe, renderer: Renderer, wanted: str, folder: Path, scratc
     if not len(origins):
         raise InputError(f"train_files: no row is left to train on ({linter.tally.counts()}).")
     left_out = held_out(questions, recipe["eval_fraction"])
-    train = table.select(weighted_indices(origins, left_out, [source.weight for source in sources], _seed(recipe)))
+    train = table.select(weighted_indices(origins, left_out, [source.weight for source in sources], recipe.data_seed))
     evaluation = table.select(np.flatnonzero(left_out)) if left_out.any() else None
     eval_sources = read_sources(recipe["eval_files"], "eval_files")
     if eval_sources:

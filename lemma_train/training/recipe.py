@@ -10,6 +10,8 @@ import difflib
 import enum
 import functools
 import json
+import os
+import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +22,7 @@ import pydantic
 import yaml
 
 from lemma_train.errors import InputError, first_line
-from lemma_train.training.recipe_keys import DEFAULTS, FORMER_NAMES, REFUSED_KEYS
+from lemma_train.training.recipe_keys import DEFAULTS, FORMER_NAMES, PATH_KEYS, REFUSED_KEYS, SETTLED_KEYS
 
 if TYPE_CHECKING:
     from trl import ModelConfig, SFTConfig
@@ -74,6 +76,9 @@ class Recipe:
     def __init__(self, path: Path, given: Mapping[str, Any]):
         self.path = path
         self.given = dict(given)
+        for key in PATH_KEYS:
+            if isinstance(self.given.get(key), str):
+                self.given[key] = os.path.expanduser(self.given[key])  # noqa: PTH111 - it may be a Hub name
 
     def __getitem__(self, key: str) -> Any:
         """The value of any key: as given, else this project's default, else the library's."""
@@ -82,6 +87,11 @@ class Recipe:
         if key in DEFAULTS:
             return DEFAULTS[key]
         return _default(_fields()[key])
+
+    @property
+    def data_seed(self) -> int:
+        """The seed of everything that is drawn from the rows."""
+        return self["seed"] if self["data_seed"] is None else self["data_seed"]
 
     @property
     def output_dir(self) -> Path:
@@ -96,6 +106,8 @@ class Recipe:
         from trl import SFTConfig
 
         values = {**DEFAULTS, **self._values_of(SFTConfig)}
+        values = {key: value for key, value in values.items() if key not in SETTLED_KEYS}
+        values.setdefault("disable_tqdm", not sys.stderr.isatty())  # a bar on a terminal, plain lines in a log
         try:
             return SFTConfig(**values)
         except (ValueError, ImportError) as error:

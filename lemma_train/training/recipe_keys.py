@@ -20,6 +20,14 @@ REFUSED_KEYS = {
     "do_train": "sft.py always trains",
     "do_predict": "sft.py does not predict",
     "do_eval": "set eval_strategy and eval_files or eval_fraction",
+    "save_on_each_node": "output_dir must lie on a disk that every node sees",
+    "push_to_hub": "it would upload the training rows with the model; upload output_dir/final with `hf upload`",
+    "hub_model_id": "upload output_dir/final with `hf upload`",
+    "hub_strategy": "upload output_dir/final with `hf upload`",
+    "hub_private_repo": "upload output_dir/final with `hf upload`",
+    "hub_always_push": "upload output_dir/final with `hf upload`",
+    "hub_revision": "upload output_dir/final with `hf upload`",
+    "dataset_num_proc": "the tokenizer uses every core by itself; RAYON_NUM_THREADS limits it",
     "parallelism_config": "it cannot be written in YAML; set it in the accelerate configuration",
 }
 
@@ -41,8 +49,13 @@ FORMER_NAMES = {
     "val_size": "eval_fraction",
     "max_samples": "limit, inside an entry of train_files",
     "neat_packing": "packing",
-    "preprocessing_num_workers": "dataset_num_proc",
 }
+
+# Keys that are settled before the SFTConfig is made: TRL would apply them a second time, or warn that it does not.
+SETTLED_KEYS = frozenset({"chat_template_path", "eos_token", "model_init_kwargs"})
+
+# Keys that name a place on this disk: a leading ~ is the home folder.
+PATH_KEYS = ("model_name_or_path", "output_dir", "resume", "deepspeed", "chat_template_path")
 
 # Defaults that differ from SFTConfig's, each because the library's own can hide a fault or a leak.
 DEFAULTS = {

@@ -10,16 +10,19 @@ import os
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lemma_train.errors import InputError
 from lemma_train.template import Renderer
 from lemma_train.training import checkpoints, launcher, prepare
 from lemma_train.training.checkpoints import Course
-from lemma_train.training.compatibility import deepspeed_config, zero_stage
+from lemma_train.training.compatibility import deepspeed_config
 from lemma_train.training.lock import claim
 from lemma_train.training.recipe import Recipe
 from lemma_train.training.tokenizer import load_tokenizer
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
 
 logger = logging.getLogger("lemma_train")
 
@@ -32,12 +35,11 @@ def train(recipe: Recipe) -> None:
     """
     started = time.time()
     launcher.end_with_launcher()
-    rank, processes = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    rank = int(os.environ.get("RANK", "0"))
     logging.basicConfig(format="%(message)s", level=logging.INFO if rank == 0 else logging.ERROR)
-    stage = zero_stage(recipe, os.environ)
     renderer = Renderer(load_tokenizer(recipe), recipe["template"])
     data = prepare.fingerprint(recipe, renderer)
-    course = checkpoints.course_of(recipe, data, renderer.fingerprint, processes, stage)
+    course = checkpoints.course_of(recipe, os.environ, data, renderer.fingerprint)
     with claim(recipe.output_dir, wanted=rank == 0):
         if _is_finished(recipe, course):
             logger.info("%s/final is the finished model of this recipe; nothing is left to do.", recipe.output_dir)
@@ -55,7 +57,7 @@ def _is_finished(recipe: Recipe, course: Course) -> bool:
     saved = finished_course(recipe.output_dir)
     if saved is None or recipe["resume"] not in ("auto", "never"):
         return False
-    differences = Course(**saved).differences(course)
+    differences = checkpoints.read_course(saved, recipe.output_dir / "final").differences(course)
     if not differences and recipe["resume"] == "auto":
         return True
     reason = "; ".join(differences) or "resume: never was asked for"
@@ -66,11 +68,15 @@ def _is_finished(recipe: Recipe, course: Course) -> bool:
 
 
 def _prepared_rows(recipe: Recipe, renderer: Renderer, data: str) -> prepare.Prepared:
-    # With save_on_each_node the output folder is a node's own, so each node needs its own rows.
-    rank = os.environ.get("LOCAL_RANK" if recipe["save_on_each_node"] else "RANK", "0")
-    if rank != "0":
+    if os.environ.get("RANK", "0") != "0":
         return prepare.wait_for_prepared(recipe.output_dir / "prepared", data)
-    found = prepare.prepare(recipe, renderer)
+    failed = recipe.output_dir / prepare.FAILED_FILE
+    failed.unlink(missing_ok=True)
+    try:
+        found = prepare.prepare(recipe, renderer, data)
+    except InputError as error:
+        failed.write_text(str(error), encoding="utf-8")
+        raise
     logger.info(prepare.data_report.text(found.report))
     return found
 
@@ -86,13 +92,18 @@ def _train(
     if deepspeed_config(recipe, os.environ) is not None:
         launcher.stand_alone_process_group()
     args = recipe.sft_config()
+    if args.n_gpu > 1:
+        raise InputError(
+            f"{recipe.path}: one process sees {args.n_gpu} GPUs; start one process for each with accelerate_configs/"
+            "multi_gpu.yaml, or show it a single one with CUDA_VISIBLE_DEVICES=0."
+        )
     if args.world_size != course.processes:
         raise InputError(
             f"{recipe.path}: the launcher started {course.processes} processes but they did not find each other (each "
             "would train alone); on CPUs set use_cpu: true."
         )
 
-    from trl import get_peft_config
+    from transformers import set_seed
 
     from lemma_train.training.card import model_card
     from lemma_train.training.export import run_record, save_final
@@ -100,6 +111,7 @@ def _train(
     from lemma_train.training.progress import MetricsFile
     from lemma_train.training.trainer import LemmaTrainer
 
+    set_seed(args.seed)  # a new padding token gets a random embedding while the model loads
     model = load_model(recipe, renderer.tokenizer)
     train_rows, eval_rows = prepared.load()
     trainer = LemmaTrainer(
@@ -109,7 +121,7 @@ def _train(
         renderer=renderer,
         train_dataset=train_rows,
         eval_dataset=eval_rows,
-        peft_config=get_peft_config(recipe.model_config()),
+        peft_config=_adapter(recipe),
     )
     if recipe["use_peft"] and not course.zero_stage:
         adapters_in_fp32(model)
@@ -137,6 +149,15 @@ def _train(
         checkpoints.write_json_durably(recipe.output_dir / "run.json", record)
         logger.info("The model is in %s, the loss plot in %s/loss.png.", final, recipe.output_dir)
     trainer.accelerator.end_training()
+
+
+def _adapter(recipe: Recipe) -> "PeftConfig | None":
+    from trl import get_peft_config
+
+    config = get_peft_config(recipe.model_config())
+    if config is not None:
+        config.revision = recipe["model_revision"]  # so that `lemma merge` takes the weights it was trained on
+    return config
 
 
 def _mean_loss(history: list[dict[str, Any]]) -> float | None:

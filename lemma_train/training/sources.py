@@ -7,6 +7,7 @@ with the data; what could not be decoded leaves as a fault with its file and lin
 import hashlib
 import json
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,7 @@ def read_sources(entries: Any, key: str = "train_files") -> list[Source]:
         unknown = set(values) - _KEYS
         if unknown or not isinstance(values.get("path"), str):
             raise InputError(f"{key}: an entry is a path or a mapping with {', '.join(sorted(_KEYS))}; got {entry!r}.")
-        source = Source(**values)
+        source = Source(**{**values, "path": os.path.expanduser(values["path"])})  # noqa: PTH111 - or a Hub name
         for name in ("split", "name", "revision"):
             if not isinstance(values.get(name, ""), str):
                 raise InputError(f"{key}: {source.path}: {name} must be text, it is {values[name]!r}.")

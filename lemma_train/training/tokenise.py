@@ -40,7 +40,7 @@ def tokenise(
     import pyarrow as pa
     from datasets import Dataset
 
-    seed = recipe["seed"] if recipe["data_seed"] is None else recipe["data_seed"]
+    seed = recipe.data_seed
     max_length, weight = recipe["max_length"], recipe["error_span_weight"]
     columns = {"input_ids": pa.list_(pa.int32()), "labels": pa.list_(pa.int32()), "length": pa.int32()}
     columns |= {"id": pa.string(), "source": pa.string()}

@@ -30,18 +30,20 @@ if TYPE_CHECKING:
 
 TEMPLATE_FILE = "lemma_template.json"
 WEIGHTS = "loss_weights"
+_WEIGHT_UNIT = 65536  # weights travel as multiples of one part in so many
 
 
 @dataclass
 class WeightedCollator(DataCollatorForLanguageModeling):
-    """TRL's collator, which also pads `loss_weights` (with 0.0) to the batch's shape (rows, longest row)."""
+    """TRL's collator, which also pads `loss_weights` to the batch's shape (rows, longest row), in whole units."""
 
     def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         batch = super().torch_call(examples)
         weights = torch.zeros(batch["labels"].shape)
         for row, example in enumerate(examples):
             weights[row, : len(example[WEIGHTS])] = torch.tensor(example[WEIGHTS])
-        return {**batch, WEIGHTS: weights}
+        # Whole numbers, because transformers would round floating-point inputs to DeepSpeed's bf16.
+        return {**batch, WEIGHTS: (weights * _WEIGHT_UNIT).round().int()}
 
 
 class LemmaTrainer(SFTTrainer):
@@ -72,6 +74,11 @@ class LemmaTrainer(SFTTrainer):
         args.dataset_kwargs = None if args.packing else {"skip_prepare_dataset": True}
         if args.padding_free and not args.packing:
             args.max_length = None  # TRL demands it; the rows were held to the limit before
+        if peft_config is not None and course.zero_stage == 3 and args.activation_checkpointing:
+            # TRL asks for reentrant checkpointing here, but under the name that transformers no longer reads.
+            given = args.activation_checkpointing_kwargs
+            reentrant = {**(given if isinstance(given, dict) else {}), "use_reentrant": True}
+            args.activation_checkpointing_kwargs = args.gradient_checkpointing_kwargs = reentrant
         weighted = WEIGHTS in train_dataset.column_names
         multiple = args.pad_to_multiple_of if isinstance(args.pad_to_multiple_of, int) else None
         collator = WeightedCollator(tokenizer.pad_token_id, pad_to_multiple_of=multiple)
@@ -86,6 +93,7 @@ class LemmaTrainer(SFTTrainer):
         )
         self._text_config = model.config.get_text_config()
         self._tokens_since_log = torch.zeros(3, dtype=torch.long)  # real, supervised, padding
+        self._held_out = torch.zeros(2, dtype=torch.float64)  # sum of held-out losses, supervised tokens
         self._logged_at: float | None = None
         self._mean_length = max(1, sum(train_dataset["length"][:1000]) // min(1000, len(train_dataset)))
 
@@ -102,23 +110,40 @@ class LemmaTrainer(SFTTrainer):
         The held-out loss stays unweighted, so that runs with different weights can be compared by it.
         """
         weights = inputs.pop(WEIGHTS, None)
-        if weights is None or not model.training:
+        if not model.training:
+            result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            tokens = inputs["labels"][:, 1:].ne(IGNORED).sum()
+            loss = result[0] if return_outputs else result
+            self._held_out = self._held_out.to(tokens.device) + torch.stack([loss.double() * tokens, tokens.double()])
+            return result
+        if weights is None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
         def weighted_model(**kwargs):
             outputs = model(**kwargs)
             # Log-probabilities come shifted: position t scores token t + 1.
-            outputs.log_probs = outputs.log_probs * weights[:, 1:].to(outputs.log_probs)
+            outputs.log_probs = outputs.log_probs * (weights[:, 1:] / _WEIGHT_UNIT)
             return outputs
 
         return super().compute_loss(weighted_model, inputs, return_outputs, num_items_in_batch)
+
+    def evaluation_loop(
+        self, dataloader, description, prediction_loss_only=None, ignore_keys=None, metric_key_prefix="eval"
+    ):
+        """The held-out loss is the mean over tokens; transformers' mean over batches would change with their size."""
+        self._held_out = torch.zeros(2, dtype=torch.float64)
+        output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
+        assert output.metrics is not None
+        loss, tokens = self.accelerator.reduce(self._held_out.to(self.args.device), reduction="sum").tolist()
+        output.metrics[f"{metric_key_prefix}_loss"] = loss / max(tokens, 1.0)
+        return output
 
     def _get_num_items_in_batch(self, batch_samples, device):
         """With weights, the loss is a weighted mean: the divisor is the sum of weights, not the number of tokens."""
         if not batch_samples or WEIGHTS not in batch_samples[0]:
             return super()._get_num_items_in_batch(batch_samples, device)
         supervised = [batch["labels"][:, 1:].ne(IGNORED) * batch[WEIGHTS][:, 1:] for batch in batch_samples]
-        total = torch.stack([weights.sum() for weights in supervised]).sum().to(device)
+        total = torch.stack([weights.sum() for weights in supervised]).sum().to(device) / _WEIGHT_UNIT
         if self.args.average_tokens_across_devices and self.args.world_size > 1:
             total = self.accelerator.gather(total).sum()
         return total
@@ -140,13 +165,16 @@ class LemmaTrainer(SFTTrainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add throughput and memory to the training logs; stop on a loss that is not finite."""
         if "loss" in logs:
-            if not math.isfinite(logs["loss"]):
-                raise FloatingPointError(
-                    f"The loss became {logs['loss']} by step {self.state.global_step}; the newest checkpoint is from "
-                    "before. A smaller learning_rate or max_grad_norm, or fp32 (bf16: false), usually mends it."
-                )
+            self._demand_finite(logs["loss"])
             logs |= self._throughput()
         super().log(logs, start_time)
+
+    def _demand_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"The loss became {loss} by step {self.state.global_step}; the newest checkpoint is from before. "
+                "A smaller learning_rate or max_grad_norm, or fp32 (bf16: false), usually mends it."
+            )
 
     def _throughput(self) -> dict[str, float]:
         now = time.perf_counter()
@@ -160,7 +188,7 @@ class LemmaTrainer(SFTTrainer):
             "supervised_tokens": supervised,
             "supervised_tokens_per_second": round(supervised / seconds, 1),
             "padding_share": round(padded / max(1, real + padded), 4),
-            "peak_memory_gib": round(_peak_memory_bytes() / 2**30, 3),
+            "peak_memory_gib": round(_peak_memory_bytes(self.args.device) / 2**30, 3),
         }
         mfu = self._mfu(real / seconds)
         return measured if mfu is None else {**measured, "mfu_percent": round(mfu, 2)}
@@ -170,7 +198,7 @@ class LemmaTrainer(SFTTrainer):
 
         Counts the forward and backward pass of a full fine-tuning; for adapters it is an upper estimate.
         """
-        if not torch.cuda.is_available():
+        if self.args.device.type != "cuda":
             return None
         dtype = "bfloat16" if self.args.bf16 else "float16" if self.args.fp16 else "float32"
         peak = get_peak_flops(torch.cuda.get_device_name(), dtype)
@@ -187,6 +215,8 @@ class LemmaTrainer(SFTTrainer):
         transformers deletes older checkpoints as the last step of its own save, when nothing yet says that the new
         one has reached the disk: its limit is taken away for that call and applied here.
         """
+        # The losses since the last log have not been looked at: a checkpoint must not be made of them unseen.
+        self._demand_finite(self.accelerator.reduce(self._tr_loss.detach().clone(), reduction="sum").item())
         folder = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
         if self.is_world_process_zero() and folder.exists():
             checkpoints.discard(folder)  # what a run that was cut off at this step has left
@@ -213,9 +243,9 @@ class LemmaTrainer(SFTTrainer):
         """Checkpoints carry no card; the final model's card is written by `export`."""
 
 
-def _peak_memory_bytes() -> int:
+def _peak_memory_bytes(device: torch.device) -> int:
     """Peak memory of this process: on the GPU where there is one, else resident in RAM."""
-    if torch.cuda.is_available():
+    if device.type == "cuda":
         return torch.cuda.max_memory_allocated()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,38 @@
+"""The documentation names every key and every message reason that the code has."""
+
+import dataclasses
+import re
+
+from launching import ROOT
+
+from lemma_train.training.recipe import LemmaConfig
+from lemma_train.training.recipe_keys import DEFAULTS, REFUSED_KEYS
+
+RECIPES = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+
+
+def test_every_key_of_this_project_and_every_refused_or_changed_one_is_documented():
+    keys = [*(f.name for f in dataclasses.fields(LemmaConfig)), *REFUSED_KEYS, *DEFAULTS]
+    assert [key for key in keys if f"`{key}`" not in RECIPES] == []
+
+
+def test_readme_shows_the_two_set_up_commands_and_its_links_lead_somewhere():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    first_screen = "\n".join(readme.splitlines()[:20])
+    assert "bash scripts/quickstart.sh" in first_screen and "bash scripts/test.sh" in first_screen
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+    broken = [
+        f"{page.name}: {link}"
+        for page in pages
+        for link in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))
+        if not link.startswith("http") and not (page.parent / link).exists()
+    ]
+    assert broken == []
+
+
+def test_recipes_and_scripts_that_the_pages_name_exist():
+    text = "\n".join(p.read_text(encoding="utf-8") for p in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+    named = set(
+        re.findall(r"\b((?:recipes|accelerate_configs|ds_configs|scripts)/[\w./-]+\.(?:yaml|json|sh|py))", text)
+    )
+    assert named and [name for name in sorted(named) if not (ROOT / name).exists()] == []
