@@ -4,6 +4,7 @@ import collections
 import copy
 import json
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from lemma_train.errors import InputError
 from lemma_train.template import IGNORED, Renderer
 from lemma_train.training import data_report
 from lemma_train.training.mixture import weighted_indices
-from lemma_train.training.prepare import find_prepared, fingerprint, prepare, wait_for_prepared
+from lemma_train.training.prepare import FAILED_FILE, find_prepared, fingerprint, prepare, wait_for_prepared
 from lemma_train.training.recipe import load_recipe
 
 
@@ -311,8 +312,6 @@ def test_output_dir_that_cannot_be_written_is_the_users_fault(recipe, renderer, 
 
 
 def test_another_rank_waits_until_the_rows_are_whole(recipe, renderer):
-    import threading
-
     made = recipe(rows(5))
     wanted = fingerprint(made, renderer)
     found = []
@@ -323,6 +322,27 @@ def test_another_rank_waits_until_the_rows_are_whole(recipe, renderer):
     prepare(made, renderer)
     waiting.join(10)
     assert found[0].fingerprint == wanted and len(found[0].load()[0]) == 5
+
+
+def test_a_waiting_rank_passes_on_why_the_rows_are_at_fault(tmp_path):
+    stale = tmp_path / FAILED_FILE
+    stale.write_text("an earlier run's fault")
+    os.utime(stale, (1, 1))
+    faults = []
+
+    def wait():
+        try:
+            wait_for_prepared(tmp_path / "prepared", "wanted")
+        except InputError as error:
+            faults.append(str(error))
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    waiting.join(0.8)
+    assert waiting.is_alive(), "a stale message must not count"
+    stale.write_text("train_files: no row is left")
+    waiting.join(10)
+    assert faults == ["train_files: no row is left"]
 
 
 @pytest.mark.parametrize("model", ["smollm2", "llama3"])

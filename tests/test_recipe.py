@@ -222,6 +222,15 @@ print("models:", loaded, "deepspeed:", "deepspeed" in sys.modules)
 """
 
 
+def test_a_leading_tilde_is_the_home_folder_in_every_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/someone")
+    file = tmp_path / "r.yaml"
+    file.write_text("model_name_or_path: ~/m\ntrain_files: x.jsonl\noutput_dir: ~/out\nuse_cpu: true\nbf16: false\n")
+    recipe = load_recipe(file)
+    assert recipe["model_name_or_path"] == "/home/someone/m"
+    assert str(recipe.output_dir) == recipe.sft_config().output_dir == "/home/someone/out"
+
+
 def test_typo_is_found_without_a_model_and_in_time(written):
     started = time.monotonic()
     done = subprocess.run(
