@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Write the quickstart's data from generated problems; nothing is downloaded.
 
-Leaves `train.jsonl` (training rows: 800 word sums and 100 harder word problems, shuffled) and `held_out.jsonl`
+Leaves `train.jsonl` (training rows: 800 word sums, shuffled) and `held_out.jsonl`
 (200 word sums that the training rows do not contain) in a folder. A file that already holds the same text is left
 alone, so that nothing built from it looks out of date.
 
@@ -19,7 +19,7 @@ from typing import Any
 from lemma_train.errors import user_errors_exit_with_2
 from lemma_train.problems import Problem, generate
 
-TRAIN = {"word_sums": 800, "gsm_symbolic": 100}
+TRAIN = {"word_sums": 800}
 HELD_OUT = {"word_sums": 200}
 
 

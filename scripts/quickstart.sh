@@ -4,7 +4,7 @@
 #
 #   scripts/quickstart.sh [--key value ...]      the options go to the trainer, e.g. --max_steps 20
 #
-# Trains SmolLM2-135M on 900 generated problems in two processes. A second run finds the first one's results.
+# Trains SmolLM2-135M on 800 generated problems in two processes. A second run finds the first one's results.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -23,7 +23,7 @@ python scripts/get_smollm2.py models/smollm2-135m
 step "3/5 data"
 python scripts/make_demo_data.py --out data/demo
 
-step "4/5 training; three to four minutes on two cores"
+step "4/5 training; four to seven minutes on two cores"
 out=outputs/quickstart
 accelerate launch --config_file accelerate_configs/cpu_ddp.yaml lemma_train/sft.py recipes/smollm2_135m.yaml \
     --output_dir "$out" "$@"

@@ -35,7 +35,7 @@ def finished(result: subprocess.CompletedProcess) -> None:
 def one_process(tiny_llama, tmp_path_factory):
     """A finished run on one process with a global batch of 4, for comparison."""
     folder = tmp_path_factory.mktemp("one")
-    recipe = write_recipe(folder, tiny_llama, per_device_train_batch_size=4)
+    recipe = write_recipe(folder, tiny_llama, per_device_train_batch_size=4, report_to="tensorboard")
     finished(run(recipe))
     return folder / "out"
 
@@ -52,6 +52,7 @@ def test_a_run_leaves_a_whole_model_its_record_and_a_plot(one_process):
     assert (one_process / "loss.png").read_bytes()[:4] == b"\x89PNG"
     assert "### Response: Let's think step by step." in (final / "README.md").read_text()
     assert not list(final.glob("*.bin"))
+    assert list(one_process.rglob("events.out.tfevents.*")), "report_to: tensorboard"
     assert len(losses(one_process)) == 4 and metrics(one_process)[0]["tokens_per_second"] > 0
 
 
@@ -104,7 +105,7 @@ def test_smollm2_under_zero3_on_two_processes_survives_sigkill_bit_for_bit(smoll
     demo = ROOT / "data" / "demo" / "train.jsonl"
     assert demo.exists(), "run scripts/make_demo_data.py first"
     recipe = ROOT / "recipes" / "smollm2_135m.yaml"
-    steps = ("--max_steps", "6", "--save_steps", "3", "--per_device_train_batch_size", "2", "--output_dir")
+    steps = ("--max_steps", "6", "--per_device_train_batch_size", "2", "--output_dir")
     undisturbed, disturbed = tmp_path / "a", tmp_path / "b"
     finished(run(recipe, *steps, undisturbed, config="cpu_zero3.yaml"))
     run_and_kill(

@@ -71,7 +71,7 @@ def plot_loss(metrics: Path) -> Path | None:
     if held_out:
         top.plot(*zip(*held_out, strict=True), color="#d1701c", marker="o", markersize=4, label="held out")
     top.set_ylabel("loss (nats a supervised token)")
-    top.set_title(f"{metrics.parent.name}: {train[0][1]:.3f} → {train[-1][1]:.3f} after {train[-1][0]} steps")
+    top.set_title(f"{metrics.parent.name}, {train[-1][0]} steps")
     top.legend(frameon=False)
     if rate:
         bottom.plot(*zip(*rate, strict=True), color="#5c6670", linewidth=1.3)
