@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from launching import BIN, ROOT, losses, metrics, run, run_and_kill, write_recipe, write_rows
+from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
@@ -164,9 +165,10 @@ def test_adapters_train_save_and_merge(tiny_llama, tmp_path, keys):
     merge(final, tmp_path / "merged", "float32")
     question = torch.tensor([[1, 500, 600, 700]])
     with torch.no_grad():
-        adapted = AutoModelForCausalLM.from_pretrained(final, dtype=torch.float32)(question).logits
+        model = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32)
+        base = model(question).logits
+        adapted = PeftModel.from_pretrained(model, str(final)).eval()(question).logits
         merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")(question).logits
-        base = AutoModelForCausalLM.from_pretrained(tiny_llama)(question).logits
     torch.testing.assert_close(merged, adapted, rtol=1e-3, atol=1e-3)
     assert (merged - base).abs().max() > 1e-3
 
