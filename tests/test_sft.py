@@ -208,6 +208,15 @@ def test_a_full_disk_ends_the_run_plainly_and_spares_the_older_checkpoint(tiny_l
         subprocess.run(["umount", str(disk)], check=True)
 
 
+def test_a_folder_called_final_that_is_not_ours_is_not_overwritten(tiny_llama, tmp_path):
+    (tmp_path / "out" / "final").mkdir(parents=True)
+    mine = tmp_path / "out" / "final" / "mine.txt"
+    mine.write_text("mine")
+    result = run(write_recipe(tmp_path, tiny_llama))
+    assert result.returncode == 2 and "final is not a model of this project" in result.stderr
+    assert mine.read_text() == "mine"
+
+
 def test_a_second_run_in_the_same_folder_is_refused(tiny_llama, tmp_path):
     from lemma_train.training.lock import claim
 

@@ -163,6 +163,17 @@ def test_an_older_checkpoint_outlives_a_save_that_fails(tiny_llama, renderer, tm
     assert not checkpoints.is_complete(tmp_path / "checkpoint-4")
 
 
+def test_a_run_resumed_from_its_last_step_takes_no_further_one(tiny_llama, renderer, tmp_path):
+    keys = {"save_strategy": "steps", "save_steps": 4, "lr_scheduler_type": "constant"}
+    first = trainer_for(tiny_llama, renderer, rows(renderer, count=40), tmp_path, **keys)
+    first.train()
+    again = trainer_for(tiny_llama, renderer, rows(renderer, count=40), tmp_path, **keys)
+    again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+    assert again.state.global_step == 4
+    for name, tensor in first.model.state_dict().items():
+        assert torch.equal(again.model.state_dict()[name], tensor), name
+
+
 def test_only_the_newest_complete_checkpoints_are_kept(tiny_llama, renderer, tmp_path):
     trainer = trainer_for(
         tiny_llama, renderer, rows(renderer), tmp_path, save_strategy="steps", save_steps=1, save_total_limit=2

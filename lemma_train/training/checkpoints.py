@@ -132,9 +132,11 @@ def step_of(checkpoint: Path) -> int:
 def is_complete(checkpoint: Path) -> bool:
     """Whether the marker stands and every file that it lists has its size."""
     try:
-        files = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["files"]
-        return all((checkpoint / name).stat().st_size == size for name, size in files.items())
-    except (OSError, ValueError, KeyError, AttributeError):
+        marker = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))
+        return "course" in marker and all(
+            (checkpoint / name).stat().st_size == size for name, size in marker["files"].items()
+        )
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return False
 
 

@@ -6,7 +6,7 @@ conflict with its mend. It imports no heavy library and reads only the DeepSpeed
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,32 @@ LORA_KEYS = (
     "lora_task_type",
     "use_rslora",
     "use_dora",
+)
+_RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
+    (
+        ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps", "max_length"),
+        lambda value: value >= 1,
+        "at least 1",
+    ),
+    (("lora_r", "lora_alpha", "ddp_timeout"), lambda value: value >= 1, "at least 1"),
+    (("max_steps",), lambda value: value == -1 or value >= 1, "at least 1, or -1 to count epochs"),
+    (
+        ("num_train_epochs", "learning_rate", "logging_steps", "save_steps", "eval_steps", "neftune_noise_alpha"),
+        lambda value: value > 0,
+        "a number above 0",
+    ),
+    (
+        ("max_grad_norm", "warmup_steps", "weight_decay", "error_span_weight", "dataloader_num_workers"),
+        lambda value: value >= 0,
+        "a number not below 0",
+    ),
+    (("seed", "data_seed"), lambda value: 0 <= value < 2**32, "between 0 and 4294967295"),
+    (
+        ("adam_beta1", "adam_beta2", "lora_dropout", "label_smoothing_factor", "eval_fraction"),
+        lambda value: 0 <= value < 1,
+        "in [0, 1)",
+    ),
+    (("max_bad_share",), lambda value: 0 <= value <= 1, "in [0, 1]"),
 )
 QUANTISATION_KEYS = ("bnb_4bit_quant_type", "use_bnb_nested_quant", "bnb_4bit_quant_storage")
 _TOP_LEVEL_MODEL_KEYS = (
@@ -46,6 +72,7 @@ def check_recipe(recipe: Recipe, environ: Mapping[str, str]) -> None:
     """
     stage = zero_stage(recipe, environ)
     conflicts = [
+        *_out_of_range(recipe),
         *_idle_keys(recipe),
         *_adapter_conflicts(recipe, stage),
         *_precision_conflicts(recipe, stage, environ),
@@ -103,6 +130,16 @@ def _launched_with_deepspeed(environ: Mapping[str, str]) -> bool:
     return environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
 
 
+def _out_of_range(recipe: Recipe) -> list[str]:
+    """Numbers that no library checks before the rows are prepared, or that would train nothing."""
+    return [
+        f"{key}: {recipe[key]} must be {words}."
+        for keys, holds, words in _RANGES
+        for key in keys
+        if recipe[key] is not None and not (math.isfinite(recipe[key]) and holds(recipe[key]))
+    ]
+
+
 def _idle_keys(recipe: Recipe) -> list[str]:
     """Keys that were given but would do nothing, because what they belong to is off."""
     conditions = {
@@ -152,8 +189,6 @@ def _precision_conflicts(recipe: Recipe, stage: int, environ: Mapping[str, str])
             f"dtype: {recipe['dtype']} without DeepSpeed would leave no fp32 master weights, and updates at small "
             "learning rates would round to nothing; set dtype: float32 (bf16: true still computes in bf16)."
         )
-    if not 0 <= recipe["error_span_weight"] < math.inf:
-        found.append("error_span_weight must be a number from 0 up; 0.0 leaves the wrong part out of the loss.")
     return found
 
 
@@ -181,10 +216,6 @@ def _batch_conflicts(recipe: Recipe) -> list[str]:
         found.append("gradient_checkpointing is the old name of activation_checkpointing and loses to it; keep one.")
     if recipe["packing"] and recipe["max_length"] is None:
         found.append("packing fills sequences up to max_length; set it.")
-    if not 0 <= recipe["eval_fraction"] < 1:
-        found.append("eval_fraction must lie in [0, 1).")
-    if not 0 <= recipe["max_bad_share"] <= 1:
-        found.append("max_bad_share must lie in [0, 1].")
     if recipe["eval_strategy"] != "no" and not recipe["eval_files"] and not recipe["eval_fraction"]:
         found.append(f"eval_strategy: {recipe['eval_strategy']} needs held-out rows: set eval_files or eval_fraction.")
     return found

@@ -45,7 +45,7 @@ def save_final(trainer: "LemmaTrainer", folder: Path, record: Mapping[str, Any],
         RuntimeError: the folder that was written lacks a tensor, or a tensor has another shape or is not finite.
         OSError: the disk is full; an earlier `final` and every checkpoint stay as they are.
     """
-    staging = folder.with_name(f"{folder.name}.tmp")
+    staging = folder.with_name(f".{folder.name}.unfinished")
     if trainer.is_world_process_zero():
         shutil.rmtree(staging, ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
@@ -131,11 +131,11 @@ def run_record(resolved: Mapping[str, Any], **facts: Any) -> dict[str, Any]:
 
 def finished_course(output_dir: Path) -> dict[str, Any] | None:
     """The course of the finished run in a folder, or None where none has finished."""
+    if not (output_dir / "final").exists():
+        return None
     try:
         return json.loads((output_dir / "final" / RUN_FILE).read_text(encoding="utf-8"))["course"]
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{output_dir}/final is not a model of this project; choose another output_dir.") from error
 
 

@@ -8,6 +8,7 @@ transformers partitions the weights while it loads them.
 import importlib.util
 import json
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from lemma_train.errors import InputError, first_line
@@ -66,14 +67,22 @@ def load_model(recipe: Recipe, tokenizer: "PreTrainedTokenizerBase") -> "PreTrai
         model, loaded = cast(tuple, AutoModelForCausalLM.from_pretrained(name, output_loading_info=True, **options))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
         raise InputError(unreadable(name, "model", error)) from error
-    if loaded["missing_keys"] or loaded.get("mismatched_keys"):
-        lacking = sorted({*loaded["missing_keys"], *(key for key, *_ in loaded.get("mismatched_keys", ()))})
+    demand_every_tensor(name, loaded)
+    agree_with_tokenizer(model, tokenizer)
+    return model
+
+
+def demand_every_tensor(name: str, loaded: Mapping[str, Any]) -> None:
+    """Refuse a model of which transformers found tensors missing or misshapen: it would have made them up.
+
+    loaded: what `from_pretrained(..., output_loading_info=True)` tells.
+    """
+    lacking = sorted({*loaded["missing_keys"], *(key for key, *_ in loaded.get("mismatched_keys", ()))})
+    if lacking:
         raise InputError(
             f"model_name_or_path: {name} lacks {len(lacking)} of the model's tensors, {lacking[0]} among them; "
             "its download may be incomplete."
         )
-    agree_with_tokenizer(model, tokenizer)
-    return model
 
 
 def agree_with_tokenizer(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:

@@ -91,6 +91,8 @@ def prepare(recipe: Recipe, renderer: Renderer, wanted: str | None = None) -> Pr
     found = find_prepared(target, wanted)
     if found is None:
         staging = target.with_name(f"prepared.{os.getpid()}.tmp")
+        for leftover in target.parent.glob("prepared.*.*"):  # of a run that was killed here; the lock keeps others out
+            shutil.rmtree(leftover, ignore_errors=True)
         # Rows are streamed to a folder of their own: datasets refuses to save beside the file that it reads from.
         scratch = staging.with_suffix(".rows")
         try:
@@ -117,6 +119,7 @@ def find_prepared(folder: Path, wanted: str) -> Prepared | None:
     """The prepared set in `folder` where it is whole and has the wanted fingerprint, else None."""
     try:
         prepared = _opened(folder)
+        prepared.load()
         whole = all((folder / name).stat().st_size == size for name, size in prepared.report["files"].items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # missing, cut short, or not our report
         return None

@@ -42,11 +42,13 @@ class MetricsFile(TrainerCallback):
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The lines of a metrics file; a last line that was cut off by a crash is left out."""
     lines = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
         try:
-            lines.append(json.loads(text))
+            line = json.loads(text)
         except ValueError:
             continue
+        if isinstance(line, dict):
+            lines.append(line)
     return lines
 
 

@@ -110,7 +110,7 @@ class Recipe:
         values.setdefault("disable_tqdm", not sys.stderr.isatty())  # a bar on a terminal, plain lines in a log
         try:
             return SFTConfig(**values)
-        except (ValueError, ImportError) as error:
+        except (ValueError, TypeError, ImportError) as error:
             raise InputError(f"{self.path}: SFTConfig refuses the recipe: {first_line(error)}") from error
 
     def model_config(self) -> "ModelConfig":
@@ -168,7 +168,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise InputError(f"The recipe {path} cannot be read: {first_line(error)}.") from error
     try:
         values = yaml.load(text, Loader=_UniqueKeyLoader)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-13-01
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2024-13-01
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or first_line(error)

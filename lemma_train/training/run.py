@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lemma_train.errors import InputError
+from lemma_train.errors import InputError, first_line
 from lemma_train.template import Renderer
 from lemma_train.training import checkpoints, launcher, prepare
 from lemma_train.training.checkpoints import Course
@@ -103,6 +103,9 @@ def _train(
             "would train alone); on CPUs set use_cpu: true."
         )
 
+    from pickle import UnpicklingError
+
+    from safetensors import SafetensorError
     from transformers import set_seed
 
     from lemma_train.training.card import model_card
@@ -114,19 +117,28 @@ def _train(
     set_seed(args.seed)  # a new padding token gets a random embedding while the model loads
     model = load_model(recipe, renderer.tokenizer)
     train_rows, eval_rows = prepared.load()
-    trainer = LemmaTrainer(
-        model=model,
-        args=args,
-        course=course,
-        renderer=renderer,
-        train_dataset=train_rows,
-        eval_dataset=eval_rows,
-        peft_config=_adapter(recipe),
-    )
+    try:
+        trainer = LemmaTrainer(
+            model=model,
+            args=args,
+            course=course,
+            renderer=renderer,
+            train_dataset=train_rows,
+            eval_dataset=eval_rows,
+            peft_config=_adapter(recipe),
+        )
+    except (ValueError, ImportError) as error:
+        raise InputError(f"{recipe.path}: the trainer refuses the recipe: {first_line(error)}") from error
     if recipe["use_peft"] and not course.zero_stage:
         adapters_in_fp32(model)
     trainer.add_callback(MetricsFile(recipe.output_dir))
-    result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    try:
+        result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except (ImportError, SafetensorError, UnpicklingError, UnicodeDecodeError) as error:
+        damaged = f" {checkpoint} may be damaged: move it away to resume from an earlier one." if checkpoint else ""
+        raise InputError(f"{recipe.path}: {first_line(error)}.{damaged}") from error
+    if not trainer.state.global_step:
+        raise InputError(f"{recipe.path}: not one step was trained; check max_steps, num_train_epochs and the rows.")
     figures = {
         "steps": trainer.state.global_step,
         "train_loss": _mean_loss(trainer.state.log_history),

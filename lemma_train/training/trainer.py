@@ -209,6 +209,13 @@ class LemmaTrainer(SFTTrainer):
 
     # --- durable checkpoints
 
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """transformers looks for the end only after a step: a run resumed from its last step would take one more."""
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(*args, **kwargs)
+
     def _save_checkpoint(self, model, trial):
         """Save, then mark the checkpoint complete, and only then delete older ones.
 
