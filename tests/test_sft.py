@@ -186,6 +186,17 @@ def test_a_resume_with_another_recipe_is_refused_before_anything_is_overwritten(
     assert before == {p: p.stat().st_mtime_ns for p in before}
 
 
+def test_a_damaged_checkpoint_is_named(tiny_llama, tmp_path):
+    recipe = write_recipe(tmp_path, tiny_llama, save_strategy="steps", save_steps=2)
+    finished(run(recipe))
+    shutil.rmtree(tmp_path / "out" / "final")
+    weights_file = tmp_path / "out" / "checkpoint-4" / "model.safetensors"
+    weights_file.write_bytes(b"\xff" * weights_file.stat().st_size)  # the right size, so it passes for whole
+    result = run(recipe)
+    assert result.returncode == 2, result.stderr[-3000:]
+    assert "checkpoint-4 is damaged" in result.stderr and "Traceback" not in result.stderr
+
+
 def test_a_full_disk_ends_the_run_plainly_and_spares_the_older_checkpoint(tiny_llama, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()

@@ -134,9 +134,14 @@ def _train(
     trainer.add_callback(MetricsFile(recipe.output_dir))
     try:
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    except (ImportError, SafetensorError, UnpicklingError, UnicodeDecodeError) as error:
-        damaged = f" {checkpoint} may be damaged: move it away to resume from an earlier one." if checkpoint else ""
-        raise InputError(f"{recipe.path}: {first_line(error)}.{damaged}") from error
+    except ImportError as error:
+        raise InputError(f"{recipe.path}: the recipe needs a package: {first_line(error)}") from error
+    except (SafetensorError, UnpicklingError, UnicodeDecodeError) as error:
+        if checkpoint is None or trainer.state.global_step > checkpoints.step_of(checkpoint):
+            raise
+        raise InputError(
+            f"{checkpoint} is damaged ({first_line(error)}); move it away to resume from an earlier one."
+        ) from error
     if not trainer.state.global_step:
         raise InputError(f"{recipe.path}: not one step was trained; check max_steps, num_train_epochs and the rows.")
     figures = {
