@@ -144,19 +144,22 @@ def test_a_loss_that_is_not_finite_ends_the_run(tiny_llama, renderer, tmp_path):
         trainer.train()
 
 
-def test_an_older_checkpoint_outlives_a_save_that_fails(tiny_llama, renderer, tmp_path, monkeypatch):
-    trainer = trainer_for(
-        tiny_llama, renderer, rows(renderer), tmp_path, save_strategy="steps", save_steps=2, save_total_limit=1
-    )
-    # The optimizer's state of step 4 cannot be written: the folder of that name is a file.
-    real = trainer._save_optimizer_and_scheduler
+@pytest.mark.parametrize("place", ["while the optimizer is written", "before the marker is written"])
+def test_an_older_checkpoint_outlives_a_save_that_fails(tiny_llama, renderer, tmp_path, monkeypatch, place):
+    keys = {"save_strategy": "steps", "save_steps": 2, "save_total_limit": 1}
+    trainer = trainer_for(tiny_llama, renderer, rows(renderer), tmp_path, **keys)
+    owner, name = {
+        "while the optimizer is written": (trainer, "_save_optimizer_and_scheduler"),
+        "before the marker is written": (checkpoints, "mark_complete"),
+    }[place]
+    real = getattr(owner, name)
 
-    def fail_at_step_4(folder):
+    def fail_at_step_4(*arguments):
         if trainer.state.global_step == 4:
             raise OSError(28, "No space left on device")
-        real(folder)
+        real(*arguments)
 
-    monkeypatch.setattr(trainer, "_save_optimizer_and_scheduler", fail_at_step_4)
+    monkeypatch.setattr(owner, name, fail_at_step_4)
     with pytest.raises(OSError, match="No space left"):
         trainer.train()
     assert checkpoints.is_complete(tmp_path / "checkpoint-2")
