@@ -10,14 +10,14 @@ import sys
 from pathlib import Path
 
 from lemma_train import __version__
-from lemma_train.errors import user_errors_exit_with_2
+from lemma_train.errors import InputError, Stopped, user_errors_exit_with_2
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and run the subcommand; exits with 2 where the user's input is at fault."""
     parser = _parser()
     known, overrides = parser.parse_known_args(arguments)
-    if overrides and known.run is not _prepare:
+    if overrides and known.run not in (_prepare, _collect):
         parser.error(f"unrecognized arguments: {' '.join(overrides)}")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     with user_errors_exit_with_2(f"lemma {known.command}"):
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lemma",
-        description="Prepare data for, and handle results of, training on error-corrective trajectories. "
+        description="Collect error-corrective trajectories, prepare training on them and handle its results. "
         "Training itself: accelerate launch lemma_train/sft.py RECIPE",
     )
     parser.add_argument("--version", action="version", version=f"lemma_train {__version__}")
@@ -53,6 +53,47 @@ def _parser() -> argparse.ArgumentParser:
     merge.add_argument("out", type=Path, help="the folder to write; must not exist")
     merge.add_argument("--dtype", choices=("auto", "float32", "bfloat16", "float16"), default="auto")
     merge.set_defaults(run=_merge)
+
+    collect = commands.add_parser(
+        "collect",
+        help="questions -> error-corrective trajectories, with a student and a teacher",
+        description="Build trajectories as a collection recipe says, in OUTPUT_DIR. Started again, it goes on where it "
+        "stopped. Any key of the recipe can be overridden: --seed 1, --teacher.model NAME.",
+        allow_abbrev=False,
+    )
+    collect.add_argument("recipe", help="a collection recipe (YAML), see recipes/collect/")
+    collect.add_argument(
+        "--stage",
+        metavar="NAME",
+        help="run this stage alone: problems, sampling, grading, analysis, injection, correction, smoothing, assembly",
+    )
+    collect.add_argument(
+        "--shard", metavar="I/N", help="work on part I (from 0) of N; --stage assembly joins the parts"
+    )
+    collect.add_argument("--dry_run", action="store_true", help="estimate requests, tokens and cost; send nothing")
+    collect.add_argument("--status", action="store_true", help="tell how far the collection is, also while it runs")
+    collect.set_defaults(run=_collect)
+
+    trace = commands.add_parser(
+        "trace",
+        help="the whole history of one collected row",
+        description="Print a row's life: question, student's answer, error, each reply of the teacher, each check.",
+        allow_abbrev=False,
+    )
+    trace.add_argument("dataset", type=Path, help="a collection's dataset.jsonl, or its folder")
+    trace.add_argument("row_id", help="the row's id")
+    trace.set_defaults(run=_trace)
+
+    grade = commands.add_parser(
+        "grade",
+        help="compare answers with references",
+        description="Rows with `response` and `reference` get `extracted` and `correct` (true, false, or null where "
+        "the reference cannot be read). Without -o rows go to standard output.",
+        allow_abbrev=False,
+    )
+    grade.add_argument("rows", type=Path, metavar="IN.jsonl")
+    grade.add_argument("-o", "--out", type=Path, metavar="OUT.jsonl")
+    grade.set_defaults(run=_grade)
     return parser
 
 
@@ -81,6 +122,44 @@ def _merge(known: argparse.Namespace, overrides: list[str]) -> None:
 
     merge(known.checkpoint, known.out, known.dtype)
     print(f"Merged: {known.out}")
+
+
+def _collect(known: argparse.Namespace, overrides: list[str]) -> None:
+    import asyncio
+
+    from lemma_train.collection import collect as collecting
+    from lemma_train.collection.recipe import load_collect_recipe
+    from lemma_train.collection.shards import read_shard
+    from lemma_train.collection.stage_files import STAGES
+
+    if known.stage is not None and known.stage not in STAGES:
+        raise InputError(f"--stage: {known.stage!r} is none of {', '.join(STAGES)}.")
+    settings = load_collect_recipe(known.recipe, overrides)
+    if known.dry_run:
+        return print(collecting.estimate(settings))
+    if known.status:
+        return print(collecting.status(settings))
+    shard = read_shard(known.shard, Path(settings.output_dir).expanduser()) if known.shard else None
+    try:
+        print(f"Collected: {collecting.collect(settings, known.stage, shard)}")
+    except Stopped as stopped:
+        print(f"lemma collect: {stopped}", file=sys.stderr)
+        sys.exit(1)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("lemma collect: stopped; start the same command again to go on.", file=sys.stderr)
+        sys.exit(1)
+
+
+def _trace(known: argparse.Namespace, overrides: list[str]) -> None:
+    from lemma_train.collection.trace import trace
+
+    print(trace(known.dataset, known.row_id))
+
+
+def _grade(known: argparse.Namespace, overrides: list[str]) -> None:
+    from lemma_train.grading.grade_file import grade_file
+
+    print(grade_file(known.rows, known.out), file=sys.stderr)
 
 
 if __name__ == "__main__":

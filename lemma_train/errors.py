@@ -19,6 +19,13 @@ class InputError(ValueError):
     """
 
 
+class Stopped(Exception):
+    """Work that ended early through nobody's fault: a server that is down, a budget that is spent.
+
+    The message says why; what was done is kept, and the same command goes on. The doors exit with status 1.
+    """
+
+
 def first_line(error: BaseException) -> str:
     """The first non-empty line of an exception's text, or its class name; for quoting a library's reason."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -1,34 +1,38 @@
 """The room of questions: where problems come from before any model has seen them.
 
-Enters: the kind of problem, how many, and a seed. Leaves: a list of `Problem`, the same list for the same arguments on
-every machine. It asks no model, grades nothing, renders no prompt and writes no file.
-
-The numbers of the generated kinds come from reasoning-gym (Apache-2.0), which the extra `demo` installs:
-
-- `gsm_symbolic`: school word problems in the manner of GSM-Symbolic (arXiv 2410.05229), with its worked solutions;
-- `word_sums`: its `chain_sum` of three or four numbers with one or two digits, told here as a short story and solved
-  one step a sentence. A model of 135M parameters learns it on a CPU within minutes, which the former is too hard for.
+Enters: the entries of a recipe's `problems` key. Leaves: `Problem`s in the order of the entries, and what was set aside
+on the way, with the reason. It asks no model, grades nothing, renders no prompt and writes no file.
 """
 
+import difflib
 import hashlib
-import random
 import re
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from lemma_train.errors import InputError
+from lemma_train.problem_rows import KNOWN_SHAPES, NO_BOXED_ANSWER, ProblemRow, read_problem_row
+from lemma_train.records import RowError
+from lemma_train.training.sources import Located, iterate, read_sources
 
 
 @dataclass(frozen=True)
 class Problem:
     """A question and what is known about its answer.
 
-    id: names what is asked, not how it is told: the same sum in two stories has one id.
+    id: names the problem everywhere; holds no white space and no slash, because attempts are named
+        `<id>/s0`. Of a generated problem it names what is asked, not how it is told: the same sum in two stories has
+        one id.
     question: plain text without any template.
-    answer: the final answer alone; of a generated problem a plain number such as "-4" or "288".
-    solution: a worked solution that ends in "The answer is N.", or None where there is none.
+    answer: the final answer alone, as its source writes it; of a generated problem a plain number such as "-4".
+    solution: a worked solution that states the answer at its end, as "The answer is N." or in MATH's box; None where
+        there is none.
     source: the data set, or the kind it was generated as.
+    level, subject: as the data set names them, or None.
     """
 
     id: str
@@ -36,181 +40,226 @@ class Problem:
     answer: str
     solution: str | None
     source: str
+    level: str | None = None
+    subject: str | None = None
 
 
-def generate(kind: str, size: int, seed: int, avoid: Collection[str] = ()) -> list[Problem]:
-    """Generate problems, no two with the same id.
+class SetAside(NamedTuple):
+    """A row that is not used: the id that it has or would have, `duplicate_question` or `no_boxed_answer`, and why."""
+
+    id: str
+    reason: str
+    detail: str
+
+
+class Loaded(NamedTuple):
+    """What `load_problems` returns."""
+
+    problems: list[Problem]
+    set_aside: list[SetAside]
+
+
+def load_problems(entries: Any, seed: int, key: str = "problems") -> Loaded:
+    """Read or generate the problems of a recipe; the same entries, files and seed give the same list.
 
     Args:
-        kind: `word_sums` or `gsm_symbolic`.
-        size: how many.
-        seed: any whole number; another seed gives other problems, but a few may come up again.
-        avoid: ids that must not come up again, such as those of the training set when a held-out set is made.
+        entries: a list of entries, or one. An entry is a mapping, or short for it a path or a name:
+            `{source: gsm8k, split, path, revision}`: GSM8K (arXiv 2110.14168) from the Hub (openai/gsm8k), or from a
+                file or folder at `path` with its own fields. Ids: `gsm8k-train-<row, from 0>`.
+            `{source: math, split, path, revision}`: MATH (arXiv 2103.03874) from the Hub (EleutherAI/hendrycks_math:
+                the authors' own copy is gone from there since January 2025), or from `path`. Ids: `math-` and the
+                row's unique_id, as in `math-train-algebra-24`, or `math-train-<row>` where it has none.
+            `{source: generated, kind, size, seed}`: see `problem_generators`.
+            `{source: file, path, split, name, revision}`: the user's own rows in a .jsonl, .json or .parquet file, a
+                folder of them, or a data set of the Hub; shapes as in `problem_rows`. Ids: the row's own, or the
+                file's name and the row.
+            Each also takes `limit` (the first so many rows only) and `sample` (so many of these, drawn with the seed
+            by their ids, so that a row added elsewhere changes little).
+        seed: draws samples, and generated problems whose entry names no seed.
+        key: the recipe's key, for messages.
+
+    Returns:
+        The problems in the order of entries and rows, and what was set aside: a question that came before (compared
+        without regard to white space), and a MATH row without a marked answer.
 
     Raises:
-        InputError: the kind is unknown, the size is not positive, reasoning-gym is missing, or the kind does not have
-            as many different problems.
+        InputError: an entry, a file or a row is at fault, or two different questions have one id.
 
     Example:
-        >>> train = generate("word_sums", size=800, seed=0)                                        # doctest: +SKIP
-        >>> held_out = generate("word_sums", 200, seed=1, avoid={problem.id for problem in train})   # doctest: +SKIP
+        >>> loaded = load_problems([{"source": "generated", "kind": "chain_sum", "size": 2}], seed=0)  # doctest: +SKIP
     """
-    if kind not in _KINDS:
-        raise InputError(f"There are no generated problems of the kind {kind!r}; the kinds are {', '.join(_KINDS)}.")
-    if size < 1:
-        raise InputError(f"{kind}: the number of problems must be at least 1, it is {size}.")
-    problems: list[Problem] = []
-    taken = set(avoid)
-    for problem in _KINDS[kind](seed, 20 * (size + len(taken))):
-        if problem.id not in taken:
-            taken.add(problem.id)
-            problems.append(problem)
-            if len(problems) == size:
-                return problems
-    raise InputError(
-        f"{kind}: only {len(problems)} different problems came up where {size} were asked for; ask for fewer."
+    problems: dict[str, Problem] = {}
+    set_aside: list[SetAside] = []
+    first_with: dict[str, str] = {}
+    for number, entry in enumerate(entries if isinstance(entries, list) else [entries], start=1):
+        where = f"{key}, entry {number}"
+        values = _checked(entry, where)
+        rows = list(islice(_SOURCES[values["source"]].read(values, seed, problems.keys(), key), values.get("limit")))
+        set_aside += [row for row in rows if isinstance(row, SetAside)]
+        for problem in _drawn([row for row in rows if isinstance(row, Problem)], values.get("sample"), seed, where):
+            asked = hashlib.sha256(" ".join(problem.question.split()).encode()).hexdigest()
+            if asked in first_with:
+                detail = f"the question was asked before, as {first_with[asked]}"
+                set_aside.append(SetAside(problem.id, "duplicate_question", detail))
+            elif problem.id in problems:
+                raise InputError(
+                    f"{where}: two different questions have the id {problem.id}; give each row an id of its own."
+                )
+            else:
+                first_with[asked] = problem.id
+                problems[problem.id] = problem
+    if not problems:
+        raise InputError(f"{key}: there is no problem; name an entry that has some, such as {{source: gsm8k}}.")
+    return Loaded(list(problems.values()), set_aside)
+
+
+def _drawn(problems: list[Problem], count: int | None, seed: int, where: str) -> list[Problem]:
+    """`count` of the problems in their order, or all of them."""
+    if count is None:
+        return problems
+    if count > len(problems):
+        raise InputError(f"{where}: sample asks for {count} problems of {len(problems)}; ask for fewer.")
+    by_chance = sorted(problems, key=lambda problem: hashlib.sha256(f"{seed} {problem.id}".encode()).digest())
+    kept = {problem.id for problem in by_chance[:count]}
+    return [problem for problem in problems if problem.id in kept]
+
+
+def _checked(entry: Any, where: str) -> dict[str, Any]:
+    """An entry as a mapping whose keys and values make sense."""
+    if isinstance(entry, str):
+        entry = {"source": entry} if entry in _SOURCES else {"source": "file", "path": entry}
+    if not isinstance(entry, Mapping):
+        raise InputError(f"{where} must be a path, a name ({', '.join(_SOURCES)}) or a mapping; it is {entry!r}.")
+    values = {"source": "file", **entry} if "path" in entry else dict(entry)
+    source = values.get("source")
+    if not isinstance(source, str) or source not in _SOURCES:
+        known = ", ".join(_SOURCES)
+        raise InputError(f"{where}: source must be one of {known}; it is {source!r}{_nearest(source, _SOURCES)}.")
+    keys, needed = _SOURCES[source].keys, _SOURCES[source].needed
+    for name, value in values.items():
+        if name not in keys:
+            raise InputError(
+                f"{where}: {name!r} is no key of source {source}{_nearest(name, keys)}; the keys are {', '.join(keys)}."
+            )
+        if name in _WHOLE_NUMBERS:
+            least = 0 if name == "seed" else 1
+            if type(value) is not int or value < least:
+                raise InputError(f"{where}: {name} must be a whole number of at least {least}; it is {value!r}.")
+        elif not isinstance(value, str) or not value:
+            raise InputError(f"{where}: {name} must be text; it is {value!r}.")
+    for name in needed:
+        if name not in values:
+            raise InputError(f"{where}: source {source} needs the key {name!r}.")
+    return values
+
+
+def _nearest(name: Any, known: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(str(name), list(known), n=1)
+    return f" (did you mean {nearest[0]}?)" if nearest else ""
+
+
+def _gsm8k(values: Mapping[str, Any], seed: int, taken: Collection[str], key: str) -> Iterator[Problem]:
+    split = values.get("split", "train")
+    for number, (located, row) in enumerate(_rows(values, key, "openai/gsm8k", ("main",))):
+        if row is None or row.solution is None:
+            raise _bad_row(key, located, "the answer has no worked solution with '#### n' at its end")
+        yield _problem(row, f"gsm8k-{split}-{number}", "gsm8k")
+
+
+def _math(values: Mapping[str, Any], seed: int, taken: Collection[str], key: str) -> Iterator[Problem | SetAside]:
+    split = values.get("split", "train")
+    for number, (located, row) in enumerate(_rows(values, key, "EleutherAI/hendrycks_math", _MATH_SUBJECTS)):
+        if row is None:
+            yield _unmarked(f"math-{split}-{number}")
+        else:
+            own = _own_id(row, key, located)
+            yield _problem(row, f"math-{own}" if own else f"math-{split}-{number}", "math")
+
+
+def _file(values: Mapping[str, Any], seed: int, taken: Collection[str], key: str) -> Iterator[Problem | SetAside]:
+    root = Path(values["path"]).expanduser()
+    numbers: Counter[str] = Counter()
+    for located, row in _rows(values, key):
+        file = Path(located.file)
+        within = file.relative_to(root) if root.is_dir() else Path(file.name)
+        name = _NOT_IN_IDS.sub("-", "-".join(within.with_suffix("").parts))
+        number = numbers[located.file]
+        numbers[located.file] += 1
+        if row is None:
+            yield _unmarked(f"{name}-{number}")
+        else:
+            yield _problem(row, _own_id(row, key, located) or f"{name}-{number}", row.source or name)
+
+
+def _generated(values: Mapping[str, Any], seed: int, taken: Collection[str], key: str) -> Iterator[Problem]:
+    from lemma_train.problem_generators import generate
+
+    yield from generate(values["kind"], values["size"], values.get("seed", seed), avoid=taken)
+
+
+def _rows(
+    values: Mapping[str, Any], key: str, hub_name: str = "", configurations: tuple[str, ...] = ()
+) -> Iterator[tuple[Located, ProblemRow | None]]:
+    """The rows at the entry's path, or of a Hub data set; None for a solution with no marked answer."""
+    given = {name: values[name] for name in ("path", "split", "name", "revision") if name in values}
+    hub = [{**given, "path": hub_name, "name": name} for name in configurations]
+    for source in read_sources([given] if "path" in given else hub, key):
+        for located in iterate(source):
+            if located.fault is not None:
+                raise _bad_row(key, located, located.fault[1])
+            try:
+                row = read_problem_row(located.row)
+            except RowError as error:
+                if error.reason != NO_BOXED_ANSWER:
+                    raise _bad_row(key, located, str(error)) from None
+                row = None
+            yield located, row
+
+
+def _unmarked(name: str) -> SetAside:
+    return SetAside(name, NO_BOXED_ANSWER, r"the solution has no answer in \boxed{...}")
+
+
+def _own_id(row: ProblemRow, key: str, located: Located) -> str | None:
+    if row.id is None:
+        return None
+    own = row.id.replace("/", "-")
+    if len(own) > _LONGEST_ID or not own.isprintable() or re.search(r"\s", own):
+        raise _bad_row(key, located, f"the id {row.id[:80]!r} holds white space or has over {_LONGEST_ID} characters")
+    return own
+
+
+def _problem(row: ProblemRow, name: str, source: str) -> Problem:
+    return Problem(name, row.question, row.answer, row.solution, source, row.level, row.subject)
+
+
+def _bad_row(key: str, located: Located, detail: str) -> InputError:
+    return InputError(
+        f"{key}: {located.file}, line {located.line}: {detail}. Mend the row or take it out; a row has {KNOWN_SHAPES}."
     )
 
 
-def _entries(dataset: str, seed: int, limit: int, **options: int) -> Iterator[dict[str, Any]]:
-    try:
-        import reasoning_gym
-    except ImportError as error:
-        raise InputError(
-            "Generated problems need the package reasoning-gym; install it with: pip install 'lemma-train[demo]'"
-        ) from error
-    # reasoning-gym draws entry i with the seed `seed + i`: seeds next to each other would share nearly all entries.
-    spread = int.from_bytes(hashlib.sha256(f"{dataset} {seed}".encode()).digest()[:4], "big")
-    entries = reasoning_gym.create_dataset(dataset, size=limit, seed=spread, **options)
-    return (entries[i] for i in range(limit))
+class _SourceKind(NamedTuple):
+    read: Callable[[Mapping[str, Any], int, Collection[str], str], Iterator[Problem | SetAside]]
+    keys: tuple[str, ...]
+    needed: tuple[str, ...] = ()
 
 
-# What reasoning-gym adds to each question; the prompt template asks in its own words.
-_ANSWER_FORMAT = " Give the result as your final answer. Do not include units."
-
-_NEEDLESS_DECIMAL = re.compile(r"(?<=\d)\.0(?!\d)")  # "36.0 eggs"
-
-
-def _gsm_symbolic(seed: int, limit: int) -> Iterator[Problem]:
-    for entry in _entries("gsm_symbolic", seed, limit):
-        question = entry["question"].removesuffix(_ANSWER_FORMAT).strip()
-        steps, _, _ = entry["metadata"]["answer_cot"].rpartition("####")
-        steps = _NEEDLESS_DECIMAL.sub("", steps)
-        answer = str(entry["answer"])
-        yield Problem(
-            id=f"gsm_symbolic:{hashlib.sha256(question.encode()).hexdigest()[:12]}",
-            question=question,
-            answer=answer,
-            solution=f"{steps.strip()}\nThe answer is {answer}.",
-            source="gsm_symbolic",
-        )
-
-
-@dataclass(frozen=True)
-class _Story:
-    """The wording of one kind of story. {who} is a name, {n} a bare number, {amount} a number with its unit."""
-
-    start: str
-    gain: str
-    loss: str
-    ask: str
-    units: tuple[tuple[str, str], ...]  # singular and plural
-    below_zero: bool = False
-
-
-_THINGS = (
-    ("shell", "shells"),
-    ("stamp", "stamps"),
-    ("marble", "marbles"),
-    ("card", "cards"),
-    ("apple", "apples"),
-    ("book", "books"),
+_WHOLE_NUMBERS = ("limit", "sample", "size", "seed")
+_LONGEST_ID = 200  # ids name files
+_NOT_IN_IDS = re.compile(r"[^\w.+-]+")
+_MATH_SUBJECTS = (
+    "algebra",
+    "counting_and_probability",
+    "geometry",
+    "intermediate_algebra",
+    "number_theory",
+    "prealgebra",
+    "precalculus",
 )
-_STORIES = (
-    _Story(
-        "{who} has {amount}.",
-        "{who} gets {n} more.",
-        "{who} gives away {n}.",
-        "How many {units} does {who} have now?",
-        _THINGS,
-    ),
-    _Story(
-        "A shop has {amount}.",
-        "A van brings {n} more.",
-        "The shop sells {n}.",
-        "How many {units} does the shop have now?",
-        _THINGS,
-    ),
-    _Story(
-        "A train carries {amount}.",
-        "It picks up {n} more.",
-        "It lets off {n}.",
-        "How many {units} are on the train now?",
-        (("passenger", "passengers"),),
-    ),
-    _Story(
-        "{who} starts a game with {amount}.",
-        "{who} wins {n}.",
-        "{who} loses {n}.",
-        "How many {units} does {who} have now?",
-        (("point", "points"),),
-        below_zero=True,
-    ),
-    _Story(
-        "{who} has {amount} in the bank.",
-        "{who} pays in {n}.",
-        "{who} spends {n}.",
-        "What is the balance now?",
-        (("dollar", "dollars"), ("euro", "euros")),
-        below_zero=True,
-    ),
-    _Story(
-        "A lake stands {amount} above its mark.",
-        "It rises by {n}.",
-        "It falls by {n}.",
-        "What is its level against the mark now, in inches?",
-        (("inch", "inches"),),
-        below_zero=True,
-    ),
-)
-_NAMES = ("Ada", "Ben", "Carla", "Dev", "Ella", "Finn", "Grace", "Hugo", "Ines", "Jonas", "Kofi", "Lena", "Mei", "Omar")
-_TERM = re.compile(r"([+-]?) ?(\d+)")
-
-
-def _word_sums(seed: int, limit: int) -> Iterator[Problem]:
-    sums = _entries("chain_sum", seed, limit, min_terms=3, max_terms=4, min_digits=1, max_digits=2)
-    for index, entry in enumerate(sums):
-        expression = entry["metadata"]["expression"]
-        terms = [-int(digits) if sign == "-" else int(digits) for sign, digits in _TERM.findall(expression)]
-        if 0 in terms:
-            continue  # nobody tells that nothing was given away
-        # A generator of its own for each problem: leaving one out does not change the stories of the others.
-        yield _tell(terms, expression.replace(" ", ""), random.Random(f"{seed} {index}"))
-
-
-def _tell(terms: list[int], expression: str, choice: random.Random) -> Problem:
-    totals = [sum(terms[: i + 1]) for i in range(len(terms))]
-    story = choice.choice([story for story in _STORIES if story.below_zero or min(totals) >= 0])
-    unit, units = choice.choice(story.units)
-    who = choice.choice(_NAMES)
-
-    def fill(wording: str, number: int = 0) -> str:
-        amount = f"{number} {unit if number == 1 else units}"
-        return wording.format(who=who, n=number, amount=amount, units=units)
-
-    told = [fill(story.start, terms[0])]
-    steps = [f"Start with {terms[0]}."]
-    for term, before, after in zip(terms[1:], totals, totals[1:], strict=False):
-        told.append(fill(story.gain if term > 0 else story.loss, abs(term)))
-        steps.append(f"{before} {'+' if term > 0 else '-'} {abs(term)} = {after}.")
-    return Problem(
-        id=f"word_sums:{expression}",
-        question=" ".join([*told, fill(story.ask)]),
-        answer=str(totals[-1]),
-        solution=" ".join([*steps, f"The answer is {totals[-1]}."]),
-        source="word_sums",
-    )
-
-
-# The kinds of problem that can be generated: name -> (seed, most entries to look at) -> problems, repeats included.
-_KINDS = {"word_sums": _word_sums, "gsm_symbolic": _gsm_symbolic}
+_SOURCES = {
+    "gsm8k": _SourceKind(_gsm8k, ("source", "split", "path", "revision", "limit", "sample")),
+    "math": _SourceKind(_math, ("source", "split", "path", "revision", "limit", "sample")),
+    "generated": _SourceKind(_generated, ("source", "kind", "size", "seed", "limit", "sample"), ("kind", "size")),
+    "file": _SourceKind(_file, ("source", "path", "split", "name", "revision", "limit", "sample"), ("path",)),
+}

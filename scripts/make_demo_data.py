@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from lemma_train.errors import user_errors_exit_with_2
-from lemma_train.problems import Problem, generate
+from lemma_train.problem_generators import generate
+from lemma_train.problems import Problem
 
 TRAIN = {"word_sums": 800}
 HELD_OUT = {"word_sums": 200}

@@ -2,6 +2,8 @@
 
 import dataclasses
 import re
+import subprocess
+import sys
 
 from launching import ROOT
 
@@ -36,3 +38,15 @@ def test_recipes_and_scripts_that_the_pages_name_exist():
         re.findall(r"\b((?:recipes|accelerate_configs|ds_configs|scripts)/[\w./-]+\.(?:yaml|json|sh|py))", text)
     )
     assert named and [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+def test_the_page_of_collection_keys_is_the_one_that_the_code_writes():
+    made = subprocess.run(
+        [sys.executable, "-c", "import write_key_tables; print(write_key_tables.page(), end='')"],
+        cwd=ROOT / "scripts",
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    page = (ROOT / "docs" / "collection_keys.md").read_text(encoding="utf-8")
+    assert page == made, "run: python scripts/write_key_tables.py"

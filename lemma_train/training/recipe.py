@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pydantic
-import yaml
 
 from lemma_train.errors import InputError, first_line
+from lemma_train.recipe_file import override_value, read_yaml, split_overrides
 from lemma_train.training.recipe_keys import DEFAULTS, FORMER_NAMES, PATH_KEYS, REFUSED_KEYS, SETTLED_KEYS
 
 if TYPE_CHECKING:
@@ -143,8 +143,8 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     given: dict[str, Any] = {}
     faults: list[str] = []
     values: list[tuple[str, Any, str, Callable[[str, Any], Any]]]
-    values = [(key, value, str(path), _typed) for key, value in _read_yaml(path).items()]
-    values += [(key, text, "command line", _typed_override) for key, text in _split_overrides(overrides)]
+    values = [(key, value, str(path), _typed) for key, value in read_yaml(path).items()]
+    values += [(key, text, "command line", _typed_override) for key, text in split_overrides(overrides)]
     for key, value, where, read in values:
         try:
             given[key] = read(key, value)
@@ -159,64 +159,8 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     return Recipe(path, given)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"The recipe {path} does not exist; recipes/ holds the ones that ship.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The recipe {path} cannot be read: {first_line(error)}.") from error
-    try:
-        values = yaml.load(text, Loader=_UniqueKeyLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2024-13-01
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or first_line(error)
-        raise InputError(f"The recipe {path}{where} is not valid YAML: {problem}.") from error
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise InputError(f"The recipe {path} must be a mapping of keys to values.")
-    return values
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a key written twice: YAML would silently take the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                continue
-            if key_node.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key_node.value!r} stands twice", key_node.start_mark
-                )
-            seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
-
-
-def _split_overrides(arguments: Sequence[str]) -> list[tuple[str, str]]:
-    pairs, rest = [], list(arguments)
-    while rest:
-        flag = rest.pop(0)
-        if not flag.startswith("--"):
-            raise InputError(f"Unexpected argument {flag!r}; overrides are written --key value.")
-        key, equals, text = flag[2:].partition("=")
-        key = key.replace("-", "_")
-        if not equals:
-            if not rest or rest[0].startswith("--"):
-                raise InputError(f"--{key} needs a value, as in --{key} true.")
-            text = rest.pop(0)
-        pairs.append((key, text))
-    return pairs
-
-
 def _typed_override(key: str, text: str) -> Any:
-    try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):
-        value = text
-    if value is None or text in ("none", "None"):
-        value = None if text.lower() in ("none", "null", "~", "") else text  # "# a" reads as an empty document
+    value = override_value(text)
     try:
         return _typed(key, value)
     except InputError:

@@ -1,7 +1,8 @@
 """Where rows come from: files, folders of files and Hub data sets become a stream of located rows.
 
-Enters: the entries of `train_files`. Leaves: `Located` rows in file order, one at a time, so that memory does not grow
-with the data; what could not be decoded leaves as a fault with its file and line. It does not judge what a row says.
+Enters: the entries of `train_files`, or of another key that names files. Leaves: `Located` rows in file order, one at
+a time, so that memory does not grow with the data; what could not be decoded leaves as a fault with its file and line.
+It does not judge what a row says.
 """
 
 import hashlib
@@ -21,9 +22,10 @@ _KEYS = {"path", "split", "name", "revision", "weight", "limit"}
 
 @dataclass(frozen=True)
 class Source:
-    """One entry of `train_files`.
+    """One entry of `train_files`, or of another key.
 
     limit: read the first so many rows only. weight: share (below 1) or repetitions (above 1) of its kept rows.
+    key: the recipe's key that it stands under, for messages.
     """
 
     path: str
@@ -32,6 +34,7 @@ class Source:
     revision: str | None = None
     weight: float = 1.0
     limit: int | None = None
+    key: str = "train_files"
 
     @property
     def is_local(self) -> bool:
@@ -63,7 +66,7 @@ def read_sources(entries: Any, key: str = "train_files") -> list[Source]:
         unknown = set(values) - _KEYS
         if unknown or not isinstance(values.get("path"), str):
             raise InputError(f"{key}: an entry is a path or a mapping with {', '.join(sorted(_KEYS))}; got {entry!r}.")
-        source = Source(**{**values, "path": os.path.expanduser(values["path"])})  # noqa: PTH111 - or a Hub name
+        source = Source(**{**values, "path": os.path.expanduser(values["path"]), "key": key})  # noqa: PTH111 - or a Hub name
         for name in ("split", "name", "revision"):
             if not isinstance(values.get(name, ""), str):
                 raise InputError(f"{key}: {source.path}: {name} must be text, it is {values[name]!r}.")
@@ -89,7 +92,7 @@ def fingerprint_of(source: Source) -> str:
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
         except OSError as error:
-            raise InputError(f"train_files: {file} cannot be read: {first_line(error)}.") from error
+            raise InputError(f"{source.key}: {file} cannot be read: {first_line(error)}.") from error
     return digest.hexdigest()
 
 
@@ -99,7 +102,7 @@ def iterate(source: Source) -> Iterator[Located]:
     Raises:
         InputError: a file cannot be opened or has an unknown form; single bad rows are yielded with their fault.
     """
-    rows = _hub_rows(source) if not source.is_local else (row for file in _files(source) for row in _file_rows(file))
+    rows = _local_rows(source) if source.is_local else _hub_rows(source)
     for count, located in enumerate(rows):
         if source.limit is not None and count >= source.limit:
             return
@@ -114,22 +117,27 @@ def _files(source: Source) -> list[Path]:
     path = Path(source.path)
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in _SUFFIXES and p.is_file())
     if not files:
-        raise InputError(f"train_files: the folder {path} holds no {', '.join(_SUFFIXES)} file.")
+        raise InputError(f"{source.key}: the folder {path} holds no {', '.join(_SUFFIXES)} file.")
     if files[0].suffix not in _SUFFIXES:
-        raise InputError(f"train_files: {path} must end in {', '.join(_SUFFIXES)}.")
+        raise InputError(f"{source.key}: {path} must end in {', '.join(_SUFFIXES)}.")
     return files
 
 
-def _file_rows(file: Path) -> Iterator[Located]:
+def _local_rows(source: Source) -> Iterator[Located]:
+    for file in _files(source):
+        yield from _file_rows(file, source.key)
+
+
+def _file_rows(file: Path, key: str) -> Iterator[Located]:
     try:
         if file.suffix == ".parquet":
-            yield from _parquet_rows(file)
+            yield from _parquet_rows(file, key)
         elif file.suffix == ".json":
-            yield from _json_rows(file)
+            yield from _json_rows(file, key)
         else:
             yield from _jsonl_rows(file)
     except OSError as error:
-        raise InputError(f"train_files: {file} cannot be read: {first_line(error)}.") from error
+        raise InputError(f"{key}: {file} cannot be read: {first_line(error)}.") from error
 
 
 def _jsonl_rows(file: Path) -> Iterator[Located]:
@@ -151,7 +159,7 @@ def _decoded(file: Path, line: int, data: bytes) -> Located:
         return Located(str(file), line, fault=("invalid_json", first_line(error)))
 
 
-def _json_rows(file: Path) -> Iterator[Located]:
+def _json_rows(file: Path, key: str) -> Iterator[Located]:
     located = _decoded(file, 1, file.read_bytes().removeprefix(b"\xef\xbb\xbf"))
     rows = located.row
     if isinstance(rows, dict):  # {"data": [...]}: one list under whatever name
@@ -159,12 +167,12 @@ def _json_rows(file: Path) -> Iterator[Located]:
         rows = lists[0] if len(lists) == 1 else None
     if not isinstance(rows, list):
         reason = located.fault[1] if located.fault else "it holds no list of rows"
-        raise InputError(f"train_files: {file} must be a JSON list of rows: {reason}. One row a line goes in .jsonl.")
+        raise InputError(f"{key}: {file} must be a JSON list of rows: {reason}. One row a line goes in .jsonl.")
     for number, row in enumerate(rows, start=1):
         yield Located(str(file), number, row=row)
 
 
-def _parquet_rows(file: Path) -> Iterator[Located]:
+def _parquet_rows(file: Path, key: str) -> Iterator[Located]:
     import pyarrow
     import pyarrow.parquet
 
@@ -176,7 +184,7 @@ def _parquet_rows(file: Path) -> Iterator[Located]:
                 number += 1
                 yield Located(str(file), number, row=row)
     except (pyarrow.ArrowException, UnicodeDecodeError) as error:
-        raise InputError(f"train_files: {file} is not a readable Parquet file: {first_line(error)}.") from error
+        raise InputError(f"{key}: {file} is not a readable Parquet file: {first_line(error)}.") from error
 
 
 def _hub_rows(source: Source) -> Iterator[Located]:
@@ -191,6 +199,6 @@ def _load_hub(source: Source):
         return datasets.load_dataset(source.path, source.name, split=source.split, revision=source.revision)
     except (OSError, ValueError, RuntimeError) as error:  # huggingface_hub's and datasets' errors derive from these
         raise InputError(
-            f"train_files: {source.path!r} is no file here and cannot be loaded from the Hugging Face Hub: "
+            f"{source.key}: {source.path!r} is no file here and cannot be loaded from the Hugging Face Hub: "
             f"{first_line(error)}. Offline, download it first and give its path."
         ) from error

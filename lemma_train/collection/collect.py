@@ -1,0 +1,150 @@
+"""`lemma collect`: one collection from its recipe, the estimate before it, and its state.
+
+Enters: settings and what the command line asks for. Leaves: `<output_dir>/dataset.jsonl` and everything beside it. One
+run at a time works in a folder; started again it goes on.
+"""
+
+import gc
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from lemma_train.collection import estimate as estimates
+from lemma_train.collection.assembling import write_data_set
+from lemma_train.collection.engine import Unfinished
+from lemma_train.collection.funnel import funnel
+from lemma_train.collection.graded import failure_rate
+from lemma_train.collection.pipeline import open_run, resolved, run_stages, spent
+from lemma_train.collection.settings import CollectSettings
+from lemma_train.collection.shards import Shard, shards_in
+from lemma_train.collection.stage_files import STAGES, merge_stages, path_of, read_stage
+from lemma_train.errors import InputError
+from lemma_train.problems import load_problems
+from lemma_train.training.lock import claim
+
+_WITH_MODELS = STAGES[:-1]
+
+
+def collect(settings: CollectSettings, stage: str | None = None, shard: Shard | None = None) -> Path:
+    """Run all stages, or one, of a whole collection or of one of its shards.
+
+    Args:
+        stage: one of `STAGES`, or None for all of them. `assembly` joins the shards where there are any.
+
+    Returns:
+        the data set's file, or the folder of stage files where no data set was asked for.
+
+    Raises:
+        InputError: the recipe, a file or the folder is at fault. Stopped: the same command goes on with the work.
+    """
+    whole = Path(settings.output_dir).expanduser()
+    folder = shard.folder if shard else whole
+    shards = shards_in(whole)
+    if shards and shard is None and stage != "assembly":
+        raise InputError(
+            f"output_dir: {whole} holds {len(shards)} shards; run them with --shard i/{len(shards)}, then join them "
+            "with --stage assembly."
+        )
+    if shards and shard is not None and shard.count != len(shards):
+        raise InputError(f"--shard: {whole} is already spread over {len(shards)} shards, not {shard.count}.")
+    if shard is None and not shards and (whole / "shards").exists():
+        raise InputError(f"output_dir: {whole}/shards is empty; remove it.")
+    if shard is not None and stage == "assembly":
+        raise InputError("--stage assembly joins all shards; leave --shard out.")
+    if shard is not None and path_of(whole, "problems").exists():
+        raise InputError(f"output_dir: {whole} already holds a collection in one piece; choose another folder.")
+    with claim(folder):
+        if shards and shard is None:
+            _join(shards, whole, settings)
+        wanted = [name for name in _WITH_MODELS if stage in (None, name)] if not (shards and shard is None) else []
+        if wanted:
+            _write_recipe(folder, settings)
+            with ExitStack() as stack:
+                run = open_run(settings, folder, shard, stack)
+                gc.freeze()  # what is loaded now stays: the collector need not walk through it again and again
+                stack.callback(gc.unfreeze)
+                uvloop.run(run_stages(run, wanted))
+        if shard is not None or stage not in (None, "assembly"):
+            return folder / "stages"
+        return write_data_set(settings, whole, [part.folder for part in shards] or [whole])
+
+
+def estimate(settings: CollectSettings) -> str:
+    """The cost of what is left to do, as a table; nothing is sent and nothing is written."""
+    folder = Path(settings.output_dir).expanduser()
+    problems = load_problems(settings.problems, settings.seed).problems
+    frame = spent(settings, [folder])
+    rate = None
+    if path_of(folder, "grading").is_file() and settings.sampling.enabled:
+        rate = failure_rate([line for line in read_stage(folder, "grading") if line.record])
+    expected = estimates.estimate(settings, problems, frame.prompts, frame.taxonomy, frame.meter, rate)
+    return f"{len(problems):,} questions\n" + estimates.as_text(expected, rate, settings.currency)
+
+
+def status(settings: CollectSettings) -> str:
+    """How far a collection is: items by stage, replies and cost by task. It may be running."""
+    whole = Path(settings.output_dir).expanduser()
+    folders = [shard.folder for shard in shards_in(whole)] or [whole]
+    lines = []
+    for folder in folders:
+        if len(folders) > 1:
+            lines.append(f"shard {folder.name}")
+        for count in funnel(folder):
+            reasons = ", ".join(f"{reason} {number:,}" for reason, number in count.reasons.items())
+            lines.append(
+                f"{count.stage:<12}{count.entered:>9,} items{count.kept:>9,} kept"
+                + (f"   {reasons}" if reasons else "")
+            )
+    meter = spent(settings, folders).meter
+    for task, usage in meter.usage.items():
+        lines.append(
+            f"{task:<18}{usage.replies:>9,} replies{usage.prompt_tokens:>14,} + {usage.completion_tokens:,} tokens"
+            f"{usage.cost:>12,.2f} {settings.currency}"
+        )
+    data_set = whole / "dataset.jsonl"
+    lines.append(f"data set: {data_set}" if data_set.exists() else "data set: not assembled yet")
+    return "\n".join(lines)
+
+
+def _join(shards: list[Shard], whole: Path, settings: CollectSettings) -> None:
+    """Make the stage files of the whole collection from those of its shards."""
+    for shard in shards:
+        for stage in ("problems", "smoothing"):
+            if not path_of(shard.folder, stage).is_file():
+                raise Unfinished(
+                    f"Shard {shard.number}/{shard.count} has not finished (no {stage} yet); run it with --shard "
+                    f"{shard.number}/{shard.count}, then join again."
+                )
+        stored = _comparable(json.loads((shard.folder / "recipe.json").read_text(encoding="utf-8")))
+        if stored != _comparable(resolved(settings)):
+            keys = [key for key in stored if stored[key] != _comparable(resolved(settings)).get(key)]
+            raise InputError(
+                f"Shard {shard.number}/{shard.count} was collected with another recipe ({', '.join(keys)}); run it "
+                "again with this one."
+            )
+    stages = [name for name in _WITH_MODELS if path_of(shards[0].folder, name).is_file()]
+    merge_stages([shard.folder for shard in shards], whole, stages)
+    _write_recipe(whole, settings)
+
+
+def _comparable(values: dict[str, Any]) -> dict[str, Any]:
+    """The keys that decide what is collected; addresses, limits and the assembly may differ between shards."""
+    free = {"base_urls", "api_key_env", "concurrency", "requests_per_minute", "tokens_per_minute", "timeout_seconds"}
+    free |= {"max_tries", "outage_minutes", "prices", "extra_body", "batch_size", "device"}
+    outer = {key: value for key, value in values.items() if key not in ("output_dir", "assembly", "budget", "currency")}
+    for role in ("student", "teacher"):
+        outer[role] = {key: value for key, value in outer[role].items() if key not in free}
+    return json.loads(json.dumps(outer))
+
+
+def _write_recipe(folder: Path, settings: CollectSettings) -> None:
+    text = json.dumps(resolved(settings), indent=2, sort_keys=True) + "\n"
+    unfinished = folder / ".recipe.json.unfinished"
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(folder / "recipe.json")
+    except OSError as error:
+        raise InputError(f"output_dir: {folder} cannot be written: {error.strerror}.") from error

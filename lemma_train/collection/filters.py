@@ -1,0 +1,122 @@
+"""Whether a trajectory is one: a wrong beginning, a reflection and a continuation, with no trace of how it was made.
+
+Enters: a draft, its question and its reference solution. Leaves: the reason why it is set aside, or None. It looks at
+form only; whether the final answer is right is for grading. The rules about words know English.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lemma_train.collection.leaks import leak_in, markup_in
+from lemma_train.collection.records import Draft
+from lemma_train.collection.reflections import finds_all_well, is_reflection
+from lemma_train.collection.steps import split_steps
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of a trajectory's length, in characters of the whole output.
+
+    min_characters: our choice; a wrong step, a doubt and an answer do not fit in fewer.
+    max_characters: about the 4,096 tokens that the authors train with, at two characters a token for dense formulas.
+    """
+
+    min_characters: int = 40
+    max_characters: int = 8192
+
+
+_FINAL_ANSWER = re.compile(
+    r"\\(?:boxed|fbox)\b|\banswers?\b[^.?!\n]{0,80}?(?:\bis\b|\bare\b|\bequals\b|=|:)|####", re.IGNORECASE
+)
+
+_SHORTEST_STEP = 6  # characters; anything shorter may come up by chance
+_SAME_STEP = 4  # a sentence may stand in the wrong part, in the doubt and in the right part
+_LONGEST_CIRCLE = 12  # words
+_CIRCLED = 24  # words that repeat those before them, so "very very big" and a list of the same coins stay
+
+
+def fault_of(
+    draft: Draft, question: str, reference_solution: str | None, limits: Limits | None = None
+) -> tuple[str, str] | None:
+    """Why a draft is no trajectory, as `(reason, sentence)`, or None where it is one.
+
+    Reasons, in the order in which they are looked for: `no_wrong_prefix`, `too_short`, `too_long`, `prefix_is_right`,
+    `no_reflection`, `leak`, `markup`, `repeats_itself`, `no_final_answer`, `unbroken`.
+
+    - `prefix_is_right`: the prefix, letter for letter but for case and spacing, is how the reference solution begins,
+      or the reflection finds that all is well.
+    - `no_reflection`: see `reflections.is_reflection`.
+    - `repeats_itself`: a sentence stands four times, or the text goes round in a circle of at most twelve words.
+    - `unbroken`: fix_and_continue writes the wrong step again, word for word.
+    """
+    limits = limits or Limits()
+    output = draft.output
+    start, end = draft.wrong_span
+    wrong_step = draft.prefix[start:end] if 0 <= start < end <= len(draft.prefix) else ""
+    if not any(character.isalnum() for character in wrong_step):
+        return "no_wrong_prefix", f"The wrong part {draft.wrong_span} of the prefix is empty."
+    if len(output) < limits.min_characters:
+        return "too_short", f"The whole has {len(output)} characters, fewer than {limits.min_characters}."
+    if len(output) > limits.max_characters:
+        return "too_long", f"The whole has {len(output)} characters, more than {limits.max_characters}."
+    if reference_solution is not None and starts_with(reference_solution, draft.prefix):
+        return "prefix_is_right", "The prefix is how the reference solution begins; nothing in it is wrong."
+    if finds_all_well(draft.reflection):
+        return "prefix_is_right", f"The reflection finds nothing wrong: {draft.reflection[:120]!r}."
+    if not is_reflection(draft.reflection):
+        return "no_reflection", f"The reflection shows no doubt and corrects nothing: {draft.reflection[:120]!r}."
+    for part in (draft.prefix, draft.reflection, draft.continuation):
+        if (found := leak_in(part, question)) is not None:
+            return "leak", f"The text must not say {found[:80]!r}; the writer knows nothing of it."
+        if (found := markup_in(part)) is not None:
+            return "markup", f"The text must not hold {found[:80]!r}; write plain text."
+    if (repeated := repetition(output)) is not None:
+        return "repeats_itself", f"The text says again and again {repeated[:80]!r}."
+    if not states_answer(draft.continuation):
+        return "no_final_answer", 'The continuation must end with "The answer is X."'
+    if draft.strategy == "fix_and_continue" and _holds_step(draft.continuation, wrong_step):
+        return "unbroken", f"The continuation must mend the wrong step, not repeat it: {wrong_step[:80]!r}."
+    return None
+
+
+def states_answer(text: str) -> bool:
+    r"""Whether a text states a final answer: "answer is X", "answer: X", \boxed{X} or "#### X"."""
+    return _FINAL_ANSWER.search(text) is not None
+
+
+def starts_with(text: str, beginning: str) -> bool:
+    """Whether a text begins with the words of another; case and spacing make no difference."""
+    words, first_words = text.casefold().split(), beginning.casefold().split()
+    return bool(first_words) and words[: len(first_words)] == first_words
+
+
+def repetition(text: str) -> str | None:
+    """What a text says over and over, or None. Without words it may: 1 + 1 + 1 + 1 is a calculation."""
+    steps = Counter(" ".join(text[start:end].casefold().split()) for start, end in split_steps(text))
+    for step, count in steps.items():
+        if count >= _SAME_STEP and len(step.split()) >= 3:
+            return step
+    return next(_circles(text.casefold().split()), None)
+
+
+def _circles(words: list[str]) -> Iterator[str]:
+    for length in range(1, _LONGEST_CIRCLE + 1):
+        run = 0
+        for index in range(length, len(words)):
+            run = run + 1 if words[index] == words[index - length] else 0
+            if run >= max(_CIRCLED, 3 * length):
+                circle = words[index - length : index]
+                if any(word.isalpha() and len(word) > 1 for word in circle):
+                    yield " ".join(circle)
+                break
+
+
+def _holds_step(text: str, step: str) -> bool:
+    """Whether the step stands in the text, letter for letter but for case, spacing and the stop at its end."""
+    sought = " ".join(step.casefold().split()).strip(".,;:!")
+    if len(sought) < _SHORTEST_STEP:
+        return False
+    whole = re.compile(rf"(?<![\w.]){re.escape(sought)}(?!\w|\.\d)")
+    return whole.search(" ".join(text.casefold().split())) is not None

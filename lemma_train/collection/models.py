@@ -1,0 +1,92 @@
+"""From a recipe's block to a model that answers, and to the renderer of the student's prompts.
+
+Enters: `ModelSettings`. Leaves: a `LanguageModel`, loaded or connected only when it is asked for.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from lemma_train.collection.settings import ModelSettings
+from lemma_train.errors import InputError, first_line
+from lemma_train.llm.protocol import LanguageModel
+from lemma_train.template import Renderer
+
+Role = Literal["student", "teacher"]
+
+
+def identity(settings: ModelSettings, role: Role) -> str:
+    """What a reply depends on besides the request; addresses and limits may change without a new question."""
+    if settings.engine == "offline":
+        from lemma_train.llm.offline.engine import VERSION
+
+        share = f" mistake_share={settings.mistake_share}" if role == "student" else ""
+        return f"offline {VERSION}{share}"
+    return " + ".join([settings.engine, settings.model, *([settings.adapter] if settings.adapter else [])])
+
+
+def open_model(settings: ModelSettings, role: Role, say: Callable[[str], None]) -> LanguageModel:
+    """The model of a block.
+
+    Raises:
+        InputError: it cannot be loaded, or its key is missing.
+    """
+    if settings.engine == "offline":
+        from lemma_train.llm.offline.engine import OfflineModel
+
+        return OfflineModel(mistake_share=settings.mistake_share)
+    if settings.engine == "transformers":
+        from lemma_train.llm.local_transformers import LocalModel
+
+        return LocalModel(
+            settings.model,
+            dtype=settings.dtype,
+            device=settings.device,
+            batch_size=settings.batch_size,
+            adapter=settings.adapter,
+        )
+    from lemma_train.llm.openai_api import OpenAIModel
+
+    key = os.environ.get(settings.api_key_env)
+    if not key and not settings.base_urls:
+        raise InputError(
+            f"{role}.api_key_env: the environment variable {settings.api_key_env} is not set; put the key of "
+            f"OpenAI there, or name a server of your own in {role}.base_urls."
+        )
+    return OpenAIModel(
+        model=settings.model,
+        base_urls=settings.base_urls,
+        api_key=key or "none",
+        key_variable=settings.api_key_env,
+        concurrency=settings.concurrency,
+        requests_per_minute=settings.requests_per_minute,
+        tokens_per_minute=settings.tokens_per_minute,
+        timeout_seconds=settings.timeout_seconds,
+        max_tries=settings.max_tries,
+        json_mode=settings.json_mode,
+        extra_body=settings.extra_body,
+        outage_minutes=settings.outage_minutes,
+        on_event=say,
+    )
+
+
+def open_renderer(settings: ModelSettings) -> Renderer | None:
+    """The renderer of the student's prompts where its tokenizer is at hand, else None.
+
+    Raises:
+        InputError: the tokenizer cannot be loaded, or does not go with the template.
+    """
+    name = settings.tokenizer or (settings.model if settings.engine == "transformers" else None)
+    if name is None:
+        return None
+    from transformers import AutoTokenizer
+
+    key = "student.tokenizer" if settings.tokenizer else "student.model"
+    try:
+        return Renderer(AutoTokenizer.from_pretrained(name), settings.template)
+    except InputError as error:
+        raise InputError(f"{key}: {error}") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        hint = " scripts/get_smollm2.py makes the demo's." if "smollm2" in name and not Path(name).exists() else ""
+        raise InputError(f"{key}: no tokenizer can be loaded from {name!r}: {first_line(error)}{hint}") from error

@@ -1,0 +1,131 @@
+"""The stage files: what every stage leaves for the next, one line an item, in the order of the questions.
+
+Enters: `Line`s in order. Leaves: `<folder>/<stage>.jsonl`, whole or not at all. A stage file is derived from the
+journal and can be made again at any time without a request.
+"""
+
+import heapq
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from lemma_train.errors import InputError, first_line
+
+STAGES = ("problems", "sampling", "grading", "analysis", "injection", "correction", "smoothing", "assembly")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One reply that went into an item. key: its entry in the journal. fault: why its check failed, or None."""
+
+    key: str
+    task: str
+    attempt: int
+    prompt: str | None
+    fault: str | None
+
+
+@dataclass(frozen=True)
+class Line:
+    """One item of a stage.
+
+    order: the place of its question; lines of a file never go back. kept: whether the next stage gets it.
+    reason, detail: why not. record: the item itself, a Problem, Attempt or Draft as a dictionary, or None.
+    """
+
+    id: str
+    problem_id: str
+    order: int
+    kept: bool
+    record: Any
+    reason: str | None = None
+    detail: str | None = None
+    calls: list[Call] = field(default_factory=list)
+
+
+def path_of(folder: Path, stage: str) -> Path:
+    return folder / "stages" / f"{stage}.jsonl"
+
+
+@contextmanager
+def write_stage(folder: Path, stage: str) -> Iterator[Any]:
+    """Yields a function that takes the next `Line`; the file appears under its name when all went well.
+
+    Raises:
+        InputError: the disk is full or cannot be written.
+    """
+    path = path_of(folder, stage)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("wb") as out:
+
+            def put(line: Line) -> None:
+                out.write(orjson.dumps(line) + b"\n")
+
+            yield put
+            out.flush()
+            os.fsync(out.fileno())
+        unfinished.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"output_dir: {path} cannot be written: {first_line(error)}. Make room and start the same command again; "
+            "no reply is lost."
+        ) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def read_stage(folder: Path, stage: str) -> Iterator[Line]:
+    """The lines of a stage.
+
+    Raises:
+        InputError: the stage has not run yet, or its file is damaged.
+    """
+    path = path_of(folder, stage)
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    values = orjson.loads(line)
+                    yield Line(**{**values, "calls": [Call(**call) for call in values["calls"]]})
+                except (ValueError, KeyError, TypeError) as error:
+                    raise InputError(
+                        f"{path}, line {number} is damaged; delete the file and run the stage {stage} again."
+                    ) from error
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist: run the stage {stage} first (--stage {stage}).") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {first_line(error)}.") from error
+
+
+def by_question(folder: Path, *stages: str) -> Iterator[list[list[Line]]]:
+    """The lines of several stages, question by question: for each question one list for each of the stages.
+
+    Questions that were set aside are left out.
+    """
+
+    def numbered(number: int, stage: str) -> Iterator[tuple[int, int, Line]]:
+        lines = read_stage(folder, stage)
+        return ((line.order, number, line) for line in lines if line.kept or stage != "problems")
+
+    merged = heapq.merge(*(numbered(i, stage) for i, stage in enumerate(stages)), key=lambda entry: entry[:2])
+    for _, group in groupby(merged, key=lambda entry: entry[0]):
+        lists: list[list[Line]] = [[] for _ in stages]
+        for _, number, line in group:
+            lists[number].append(line)
+        yield lists
+
+
+def merge_stages(folders: list[Path], target: Path, stages: Iterable[str]) -> None:
+    """Write the stage files of a whole run from those of its shards."""
+    for stage in stages:
+        with write_stage(target, stage) as put:
+            for line in heapq.merge(*(read_stage(folder, stage) for folder in folders), key=lambda line: line.order):
+                put(line)

@@ -1,0 +1,264 @@
+r"""Do an answer and a reference mean the same?
+
+Enters: two answers as `extraction` returns them. Leaves: True, False, or None where the reference cannot be read.
+`compare` works with exact numbers and text alone and is safe in any process; what needs algebra it hands to a function
+(`algebra.same_expression`, which belongs into a bounded process; `grader` sees to that).
+
+What is equal to what:
+
+- numbers exactly: 0.333 is not 1/3, 3.14 is not \pi; 1/2, 0.5 and \frac{2}{4} are the same. A reference that is a
+  decimal of two or more digits is taken as rounded where the answer is a fraction or a formula: reference 0.33, answer
+  1/3. A unit is left out of the comparison unless both name different ones ("50 cents", "50 dollars"). 18% is 18, not
+  0.18; 0.5 is not 50.
+- `x = 5` and `x \in ...` are their right side where only one of the two names it; `x = 5` is not `y = 5`.
+- lists and sets in any order, tuples and intervals in theirs and with their own brackets: {1,2} is {2,1}, (1,2) is not
+  (2,1), nor [1,2], nor {1,2}. `a \pm b` is a list of two. Unions of intervals in any order, matrices cell by cell.
+- times of day as such: 3 is not 3:00. Ratios up to a common factor: 2:4 is 1:2. A number in a base is its digits;
+  without the base they are enough.
+- words without regard to case; `\text{(C)}`, `(C)`, `C` and `C. 15` are one choice.
+- all else by algebra.
+"""
+
+import re
+from collections.abc import Callable
+from fractions import Fraction
+
+from lemma_train.grading.notation import clean, read_based, read_number, read_time, split_unit
+
+MAX_CHARACTERS = 2_000  # longer answers are compared as text only
+_MAX_PARTS = 64
+_MAX_DEPTH = 12
+
+Leaf = Callable[[str, str], bool | None]
+
+_EQUALS = r"(?<![<>!=:])=(?!=)"
+_NAME = re.compile(
+    r"(?:[A-Za-z]|\\[a-z]+ ?)[A-Za-z0-9_{} \\]{0,40}(?:\^ ?\{ ?-1 ?\} ?)?(?:\([A-Za-z, ]{1,20}\))?"
+    r"|[A-Za-z](?: ?[-+] ?[A-Za-z])+"
+)
+_COMMAND = re.compile(r"\\[A-Za-z]+")
+_MEMBER = re.compile(r"[A-Za-z] ?\\in ")
+_MATRIX = re.compile(r"\\begin ?\{([pbB]?matrix|array)\} ?(?:\{[lcr| ]*\})?((?:(?!\\begin).)*)\\end ?\{\1\}")
+_COMMA = r"[,;]"
+_SEPARATOR = r"[,;]|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])"
+_THOUSANDS = re.compile(r"[0-9],[0-9]{3}(?![0-9])")
+_LETTERS = re.compile(r"[A-Za-z0-9][A-Za-z0-9' -]*")
+_WORD = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{3,}")
+_CHOICE = re.compile(r"\(? ?([A-Z]) ?[).:]{1,2} ")
+_RELATION = re.compile(r"[<>]|\\(?:le|ge|lt|gt)(?![A-Za-z])")
+
+
+def same_answer(answer: str, reference: str) -> bool | None:
+    """Compare with everything there is, algebra included, in this process and without any limit of time or memory.
+
+    For text that a model wrote use `grader.Grader`.
+
+    Example:
+        >>> same_answer("18 dollars", "$18.00"), same_answer("0.5", "50"), same_answer("3", "")
+        (True, False, None)
+    """
+    from lemma_train.grading.algebra import same_expression
+
+    return compare(answer, reference, same_expression)
+
+
+def compare(answer: str, reference: str, algebra: Leaf | None = None) -> bool | None:
+    """Compare two answers part by part.
+
+    Args:
+        algebra: decides what numbers and words do not; it is given two cleaned expressions and returns None where the
+            second cannot be read.
+
+    Returns:
+        None where `algebra` returned it and that matters, where the reference is blank, and where algebra is needed
+        but not given.
+    """
+    if not reference.strip():
+        return None
+    if max(len(answer), len(reference)) > MAX_CHARACTERS:
+        return _squeezed(answer) == _squeezed(reference)
+    return _same(clean(answer), clean(reference), algebra, 0)
+
+
+def _squeezed(text: str) -> str:
+    """Without the spaces that mean nothing; "2 1/2" keeps its own."""
+    return re.sub(r"(?<![0-9]) | (?![0-9])", "", " ".join(text.split()))
+
+
+def _same(answer: str, reference: str, algebra: Leaf | None, depth: int) -> bool | None:
+    if _squeezed(answer) == _squeezed(reference):
+        return True
+    if depth > _MAX_DEPTH:
+        return False
+    answer, reference, same_name = _without_names(answer, reference)
+    if not same_name:
+        return False
+    (kind, parts), (wanted_kind, wanted) = _structure(answer), _structure(reference)
+    if kind != wanted_kind:
+        # An inequality may stand for an interval; nothing else changes its kind.
+        if _RELATION.search(answer) or _RELATION.search(reference):
+            return algebra(answer, reference) if algebra else None
+        return False
+    if kind == "one":
+        return _same_one(parts[0], wanted[0], algebra)
+    if len(parts) != len(wanted) or len(parts) > _MAX_PARTS:
+        return False
+    if kind in ("list", "union"):
+        return _same_in_any_order(parts, wanted, algebra, depth + 1)
+    verdicts = {_same(a, r, algebra, depth + 1) for a, r in zip(parts, wanted, strict=True)}
+    return False if False in verdicts else None if None in verdicts else True
+
+
+def _same_in_any_order(parts: list[str], wanted: list[str], algebra: Leaf | None, depth: int) -> bool | None:
+    left, unsure = list(parts), False
+    for reference in wanted:
+        verdicts = []
+        for answer in left:
+            verdicts.append(_same(answer, reference, algebra, depth))
+            if verdicts[-1]:
+                del left[len(verdicts) - 1]
+                break
+        else:
+            if None not in verdicts:
+                return False
+            unsure = True
+    return None if unsure else True
+
+
+def _without_names(answer: str, reference: str) -> tuple[str, str, bool]:
+    r"""Take `x =` and `x \in` off where they only name the value; False where the two name different things."""
+    answer, reference = _MEMBER.sub("", answer, count=1), _MEMBER.sub("", reference, count=1)
+    given, wanted = _sides(answer), _sides(reference)
+    if len(wanted) == 1:
+        named = len(given) == 1 or _NAME.fullmatch(given[0]) or not re.search("[A-Za-z]", _COMMAND.sub("", given[0]))
+        return given[-1], reference, bool(named)
+    if len(given) == 1:
+        if read_number(wanted[0]):  # "1/2 = 50%"
+            return answer, wanted[0], True
+        return answer, wanted[-1], _NAME.fullmatch(wanted[0]) is not None
+    if _NAME.fullmatch(given[0]) and _NAME.fullmatch(wanted[0]):
+        return given[-1], wanted[-1], _squeezed(given[0]) == _squeezed(wanted[0])
+    return answer, reference, True
+
+
+def _sides(text: str) -> list[str]:
+    """The sides of an equation; a list of equations is one side."""
+    sides = _split(text, _EQUALS)
+    if len(sides) > 2 or (len(sides) == 2 and not _is_number(sides[1])):
+        return sides if len(_split(text, _SEPARATOR)) == 1 else [text]
+    return sides
+
+
+def _is_number(text: str) -> bool:
+    return read_number(split_unit(text)[0]) is not None
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """Split at the separators that stand in no brackets and in no matrix."""
+    parts, start, depth = [], 0, 0
+    for token in re.finditer(rf"(?P<opening>[(\[{{]|\\begin\b)|(?P<closing>[)\]}}]|\\end\b)|{separator}", text):
+        if token["opening"]:
+            depth += 1
+        elif token["closing"]:
+            depth -= 1
+        elif depth == 0:
+            parts.append(text[start : token.start()].strip())
+            start = token.end()
+    return [*parts, text[start:].strip()]
+
+
+def _structure(text: str) -> tuple[str, list[str]]:
+    """What an answer is made of: its kind ("one", "list", "union", the brackets, the shape of a matrix), its parts."""
+    text = text.strip()
+    for _ in range(_MAX_DEPTH):
+        matrix = _MATRIX.fullmatch(text)
+        if matrix:
+            rows = [row.split("&") for row in re.split(r"\\\\", matrix[2]) if row.strip()]
+            return f"matrix of {len(rows)} rows", [cell.strip() for row in rows for cell in row]
+        enclosed = None if _is_number(text) else _enclosed(text)
+        if enclosed is None:
+            break
+        opening, inside, closing = enclosed
+        parts = _split(inside, ", " if ", " in inside and _THOUSANDS.search(inside) else _COMMA)
+        if len(parts) > 1:
+            return ("list", parts) if opening == "{" else (opening + closing, parts)
+        if not inside or (opening != "{" and opening + closing != "()" and not _MATRIX.fullmatch(inside)):
+            break
+        text = inside  # brackets around a single thing
+    if _is_number(text):
+        return "one", [text]
+    pieces = _split(text, r"\\cup\b")
+    if len(pieces) > 1:
+        return "union", pieces
+    several = _split(text, r", |(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])" if _THOUSANDS.search(text) else _SEPARATOR)
+    several = [both for part in several if part for both in _both_signs(part)]
+    return ("list", several) if len(several) > 1 else ("one", [text])
+
+
+def _enclosed(text: str) -> tuple[str, str, str] | None:
+    """Opening bracket, inside and closing bracket of a text that one pair of brackets holds."""
+    first = text.removeprefix("\\")[:1]
+    if not first or first not in "([{":
+        return None
+    depth = 0
+    for bracket in re.finditer(r"[()\[\]{}]", text):
+        depth += 1 if bracket[0] in "([{" else -1
+        if depth == 0:
+            if bracket.end() < len(text):
+                return None
+            inside = text[text.index(first) + 1 : -1].strip().removesuffix("\\")
+            return first, inside.strip(), bracket[0]
+    return None
+
+
+def _both_signs(text: str) -> list[str]:
+    if "\\pm" not in text:
+        return [text]
+    return [text.replace("\\pm", sign).replace("\\mp", other).strip() for sign, other in (("+", "-"), ("-", "+"))]
+
+
+def _same_one(answer: str, reference: str, algebra: Leaf | None) -> bool | None:
+    if (time := read_time(answer)) or read_time(reference):
+        return _same_time(time, read_time(reference))
+    if (based := read_based(answer)) or read_based(reference):
+        wanted = read_based(reference)
+        return based == wanted if based and wanted else (based or [answer])[0] == (wanted or [reference])[0]
+    if len(reference) == 1 and (choice := _CHOICE.match(f"{answer} ")):
+        return choice[1] == reference
+    if (ratio := _ratio(answer)) or _ratio(reference):
+        wanted_ratio = _ratio(reference)
+        return len(ratio) == len(wanted_ratio) and all(
+            a * wanted_ratio[0] == r * ratio[0] for a, r in zip(ratio, wanted_ratio, strict=True)
+        )
+    answer, unit = split_unit(answer)
+    reference, wanted_unit = split_unit(reference)
+    if unit and wanted_unit and unit != wanted_unit:
+        return False
+    if _squeezed(answer) == _squeezed(reference):
+        return True
+    number, wanted_number = read_number(answer), read_number(reference)
+    if number and wanted_number:
+        if wanted_number.decimals is not None and wanted_number.decimals >= 2 and number.decimals is None:
+            return abs(number.value - wanted_number.value) <= Fraction(1, 2 * 10**wanted_number.decimals)
+        return number.value == wanted_number.value
+    if _LETTERS.fullmatch(reference) and _WORD.search(reference):
+        return _words(answer) == _words(reference)
+    if not answer or (_WORD.search(answer) and _LETTERS.fullmatch(answer)):
+        return False
+    return algebra(answer, reference) if algebra else None
+
+
+def _ratio(text: str) -> list[Fraction]:
+    """The terms of a ratio such as `2:3`; none for anything else."""
+    terms = [read_number(term.strip()) for term in text.split(":")]
+    return [term.value for term in terms if term] if len(terms) > 1 and all(terms) else []
+
+
+def _same_time(time: tuple[str, str, str] | None, wanted: tuple[str, str, str] | None) -> bool:
+    if time is None or wanted is None:
+        return False
+    return time[:2] == wanted[:2] and (time[2] == wanted[2] or not time[2] or not wanted[2])
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in text.casefold().split() if word not in ("a", "an", "the")]

@@ -1,0 +1,155 @@
+"""Grade a file of responses.
+
+Enters: JSONL rows with `response` and `reference`. Leaves: the same rows in the same order with `extracted` and
+`correct`, and `grade_reason` where there is one, in another file or as lines on standard output; and a count. It holds
+a few hundred rows at a time.
+"""
+
+import json
+import os
+import sys
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from lemma_train.errors import InputError
+from lemma_train.grading.grader import Grade, Grader
+
+_ROWS_AHEAD = 256  # in the hands of the workers while earlier ones are written
+
+
+@dataclass(frozen=True)
+class GradeSummary:
+    """reasons: how often each reason of a `Grade` came up."""
+
+    rows: int
+    correct: int
+    wrong: int
+    ungraded: int
+    reasons: dict[str, int]
+
+    def __str__(self) -> str:
+        text = f"{self.rows:,} rows: {self.correct:,} correct, {self.wrong:,} wrong, {self.ungraded:,} ungraded"
+        told = ", ".join(f"{name} {count:,}" for name, count in sorted(self.reasons.items()))
+        return f"{text} ({told})" if told else text
+
+
+def grade_file(
+    source: Path,
+    out: Path | None = None,
+    workers: int = 2,
+    timeout_seconds: float = 5.0,
+    memory_gib: float = 1.0,
+) -> GradeSummary:
+    """Grade every row of a file.
+
+    Args:
+        source: JSONL; `response` is text, `reference` text or a number. Blank lines are left out.
+        out: where the rows go; appears when all are graded. None: standard output.
+        workers, timeout_seconds, memory_gib: as in `Grader`.
+
+    Raises:
+        InputError: a file cannot be read or written, `out` is `source`, or a line is no such row.
+
+    Example:
+        >>> print(grade_file(Path("samples.jsonl"), Path("graded.jsonl")))    # doctest: +SKIP
+        500 rows: 120 correct, 380 wrong, 0 ungraded (no_answer 3)
+    """
+    if not source.is_file():
+        raise InputError(f"{source}: there is no such file.")
+    if out is not None and out.resolve() == source.resolve():
+        raise InputError(f"{out}: the graded rows cannot go to the file that they are read from; name another with -o.")
+    verdicts: Counter[bool | None] = Counter()
+    reasons: Counter[str] = Counter()
+    with Grader(workers, timeout_seconds, memory_gib) as grader, _written(out) as target:
+        for row, grade in _progress(_graded(source, grader), source):
+            graded = {**row, "extracted": grade.extracted, "correct": grade.correct}
+            if grade.reason is not None:
+                graded["grade_reason"] = grade.reason
+                reasons[grade.reason] += 1
+            verdicts[grade.correct] += 1
+            target.write(_line(graded) + "\n")
+    return GradeSummary(verdicts.total(), verdicts[True], verdicts[False], verdicts[None], dict(reasons))
+
+
+def _graded(source: Path, grader: Grader) -> Iterator[tuple[dict[str, Any], Grade]]:
+    ahead: deque[tuple[dict[str, Any], Future[Grade]]] = deque()
+    for row in _rows(source):
+        ahead.append((row, grader.submit(row["response"], str(row["reference"]))))
+        while ahead and (len(ahead) > _ROWS_AHEAD or ahead[0][1].done()):
+            done, future = ahead.popleft()
+            yield done, future.result()
+    for done, future in ahead:
+        yield done, future.result()
+
+
+def _rows(source: Path) -> Iterator[dict[str, Any]]:
+    with source.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            place = f"{source}:{number}"
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                row = None
+            if not isinstance(row, dict):
+                raise InputError(f"{place}: every line must be one JSON object with 'response' and 'reference'.")
+            _check(row, "response", str, place)
+            _check(row, "reference", str | int | float, place)
+            yield row
+
+
+def _check(row: dict[str, Any], field: str, kind: Any, place: str) -> None:
+    if field not in row:
+        raise InputError(f"{place}: the field {field!r} is missing; a row needs 'response' and 'reference'.")
+    if not isinstance(row[field], kind) or isinstance(row[field], bool):
+        wanted = "text" if kind is str else "text or a number"
+        raise InputError(f"{place}: the field {field!r} must be {wanted}, it is {json.dumps(row[field])[:60]}.")
+
+
+def _line(row: dict[str, Any]) -> str:
+    line = json.dumps(row, ensure_ascii=False)
+    try:
+        line.encode()
+    except UnicodeEncodeError:  # JSON can spell half of a surrogate pair, which no encoding takes: leave it escaped
+        return json.dumps(row)
+    return line
+
+
+@contextmanager
+def _written(out: Path | None) -> Iterator[TextIO]:
+    """A file that appears under its name when all is written, or standard output."""
+    if out is None:
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    unfinished = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        with unfinished.open("w", encoding="utf-8") as target:
+            yield target
+        unfinished.replace(out)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written: {error.strerror}.") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _progress(graded: Iterator[tuple[dict[str, Any], Grade]], source: Path) -> Iterator[tuple[dict[str, Any], Grade]]:
+    """Show on a terminal how far it is; standard error, as the rows may go to standard output."""
+    if not sys.stderr.isatty():
+        yield from graded
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.completed:,.0f} rows"))
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(f"grading {source.name}", total=None)
+        for row in graded:
+            progress.advance(task)
+            yield row

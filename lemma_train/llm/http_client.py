@@ -1,0 +1,105 @@
+"""The HTTP client beneath the openai package: aiohttp's connections, and nothing that a collection does not need.
+
+Enters: requests that `openai.AsyncOpenAI` has built. Leaves: whole responses, or httpx2's exceptions with a plain
+reason. It follows no redirects, keeps no cookies and retries nothing.
+
+Hundreds of requests in flight are bound by the client's own work on each of them. At 200 ms and 256 in flight (ideal
+1,280 requests a second) a request costs 2.1 ms of processor time through `chat.completions.create` on httpx2's own
+connections, 1.2 ms on the package's aiohttp client, 0.5 ms there without parsing into models, 0.4 ms with this one.
+"""
+
+import os
+import urllib.request
+from typing import Any
+
+import aiohttp
+import httpx2
+
+from lemma_train.errors import first_line
+
+# Below the 5 s after which uvicorn, which vLLM runs on, closes an idle connection: a request sent just then is lost.
+_KEEP_ALIVE_SECONDS = 4.0
+_CONNECT_SECONDS = 30.0
+
+
+class HttpClient(httpx2.AsyncClient):
+    """An `http_client` for `openai.AsyncOpenAI`.
+
+    Args:
+        url: the address that all requests go to; decides about the proxy that the environment names.
+        timeout_seconds: from the start of a request to the end of its response.
+    """
+
+    def __init__(self, url: str, timeout_seconds: float):
+        self._aiohttp = _Transport(proxy_for(url), timeout_seconds)
+        self._urls: dict[str, httpx2.URL] = {}  # the few addresses in use; parsing one costs a tenth of a request
+        super().__init__(transport=self._aiohttp, timeout=timeout_seconds)
+
+    def build_request(self, method: str, url: httpx2.URL | str, **parts: Any) -> httpx2.Request:
+        """The request as given: there are no client-wide headers, cookies or query to merge into it."""
+        if (address := str(url)) not in self._urls:
+            self._urls[address] = httpx2.URL(url)
+        return httpx2.Request(method, self._urls[address], headers=parts.get("headers"), content=parts.get("content"))
+
+    async def send(self, request: httpx2.Request, **_: Any) -> httpx2.Response:
+        """Straight to the transport: no authentication flow (the key is a header), no redirects, no cookies."""
+        response = await self._aiohttp.handle_async_request(request)
+        response.request = request
+        return response
+
+
+def proxy_for(url: str) -> str | None:
+    """The proxy that the environment (HTTPS_PROXY, HTTP_PROXY, NO_PROXY) names for this address, looked up once."""
+    parts = httpx2.URL(url)
+    if urllib.request.proxy_bypass(parts.host):
+        return None
+    proxies = urllib.request.getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+class _Transport(httpx2.AsyncBaseTransport):
+    def __init__(self, proxy: str | None, timeout_seconds: float):
+        self.proxy, self.timeout_seconds = proxy, timeout_seconds
+        self.session: aiohttp.ClientSession | None = None  # made by the first request: it belongs to the running loop
+
+    def _open(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            # How many requests are in flight is for the endpoint to say; here is no second limit.
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS),
+            timeout=aiohttp.ClientTimeout(
+                total=self.timeout_seconds, sock_connect=min(_CONNECT_SECONDS, self.timeout_seconds)
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Accept-Encoding": "gzip, deflate"},
+            auto_decompress=False,  # the response object does it
+            proxy=self.proxy,
+        )
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        if self.session is None:
+            self.session = self._open()
+        try:
+            async with self.session.request(
+                request.method,
+                str(request.url),
+                headers=request.headers.multi_items(),
+                data=request.content,
+                allow_redirects=False,
+            ) as response:
+                return httpx2.Response(response.status, headers=response.raw_headers, content=await response.read())
+        except TimeoutError as error:
+            raise httpx2.ReadTimeout(f"no reply within {self.timeout_seconds:g} s") from error
+        except aiohttp.ClientConnectorError as error:
+            number = error.os_error.errno
+            reason = os.strerror(number).lower() if number and number > 0 else first_line(error.os_error)
+            raise httpx2.ConnectError(reason) from error
+        except aiohttp.ServerDisconnectedError as error:
+            raise httpx2.RemoteProtocolError("the connection was closed without a reply") from error
+        except aiohttp.ClientPayloadError as error:
+            raise httpx2.ReadError("the connection was closed in the middle of the reply") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise httpx2.NetworkError(first_line(error)) from error
+
+    async def aclose(self) -> None:
+        if self.session is not None:
+            await self.session.close()

@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""Write docs/collection_keys.md: every key of a collection recipe, from the dataclasses that declare them.
+
+    python scripts/write_key_tables.py
+
+A test holds the page to the code.
+"""
+
+import ast
+import dataclasses
+import inspect
+import json
+import typing
+from pathlib import Path
+from typing import Any
+
+from lemma_train.collection import settings
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "collection_keys.md"
+HEAD = """# Keys of a collection recipe
+
+Written by scripts/write_key_tables.py from `lemma_train/collection/settings.py`; how they work together is told in
+[collection.md](collection.md). On the command line a dot reaches into a block: `--teacher.model gpt-4o`,
+`--sampling.samples 8`. `problems` and `output_dir` are required.
+"""
+BLOCKS = {
+    "The recipe": settings.CollectSettings,
+    "`student` and `teacher`": settings.ModelSettings,
+    "`student.prices` and `teacher.prices`": settings.Prices,
+    "`sampling`": settings.Sampling,
+    "`analysis`": settings.Analysis,
+    "`injection`": settings.Injection,
+    "`correction`": settings.Correction,
+    "`smoothing`": settings.Smoothing,
+    "`filters`": settings.Filters,
+    "`assembly`": settings.Assembly,
+}
+
+
+def page() -> str:
+    """The page as text."""
+    parts = [HEAD]
+    for title, block in BLOCKS.items():
+        rows = ["| key | default | meaning |", "|---|---|---|"]
+        meanings = _meanings(block)
+        for field in dataclasses.fields(block):
+            if dataclasses.is_dataclass(typing.get_type_hints(block)[field.name]):
+                continue
+            meaning = " ".join(meanings[field.name].split()).replace("|", "\\|")
+            rows.append(f"| `{field.name}` | {_default(field)} | {meaning} |")
+        parts.append(f"## {title}\n\n" + "\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
+def _meanings(block: type) -> dict[str, str]:
+    """Key -> the prose beneath it, which Python itself does not keep."""
+    (declared,) = ast.parse(inspect.getsource(block)).body
+    assert isinstance(declared, ast.ClassDef)
+    found = {}
+    for key, prose in zip(declared.body, declared.body[1:], strict=False):
+        if isinstance(key, ast.AnnAssign) and isinstance(key.target, ast.Name):
+            assert isinstance(prose, ast.Expr) and isinstance(prose.value, ast.Constant), key.target.id
+            found[key.target.id] = str(prose.value.value)
+    return found
+
+
+def _default(field: "dataclasses.Field[Any]") -> str:
+    made = field.default_factory is not dataclasses.MISSING
+    value = field.default_factory() if made else field.default  # type: ignore[misc]
+    return "" if value in ("", []) and field.name in ("problems", "output_dir", "model") else f"`{json.dumps(value)}`"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
+    print(PAGE)

@@ -1,0 +1,89 @@
+"""The journal keeps what it was given, through kills, torn lines and full disks."""
+
+import asyncio
+import os
+import subprocess
+
+import pytest
+
+from lemma_train.collection.journal import Journal
+from lemma_train.errors import InputError
+
+
+def put_all(file, entries):
+    async def work():
+        with Journal(file) as journal:
+            await asyncio.gather(*(journal.put(key, {"text": text}) for key, text in entries))
+            return [journal.get(key)["text"] for key, _ in entries]
+
+    return asyncio.run(work())
+
+
+def test_entries_come_back_at_once_and_after_opening_again(tmp_path):
+    entries = [(f"k{i}", f"text {i} é\n\u2028") for i in range(500)]
+    assert put_all(tmp_path / "j.jsonl", entries) == [text for _, text in entries]
+    with Journal(tmp_path / "j.jsonl") as journal:
+        assert len(journal) == 500 and "k3" in journal and journal.get("k3")["text"] == entries[3][1]
+        assert journal.get("other") is None
+
+
+def test_entries_are_counted_when_the_journal_is_opened(tmp_path):
+    put_all(tmp_path / "j.jsonl", [("a", "1"), ("b", "2")])
+    seen = []
+    with Journal(tmp_path / "j.jsonl", seen=lambda entry: seen.append(entry["text"])):
+        pass
+    assert sorted(seen) == ["1", "2"]
+
+
+@pytest.mark.parametrize("cut", [1, 5, 20])
+def test_a_torn_last_line_is_cut_off_and_the_rest_stays(tmp_path, cut):
+    file = tmp_path / "j.jsonl"
+    put_all(file, [("a", "1"), ("b", "2")])
+    file.write_bytes(file.read_bytes()[:-cut])
+    with Journal(file) as journal:
+        assert len(journal) == 1
+    assert file.read_bytes().endswith(b"\n")
+    assert put_all(file, [("c", "3")]) == ["3"]
+    with Journal(file) as journal:
+        assert len(journal) == 2
+
+
+def test_a_reader_leaves_a_torn_line_alone(tmp_path):
+    file = tmp_path / "j.jsonl"
+    put_all(file, [("a", "1"), ("b", "2")])
+    torn = file.read_bytes()[:-3]
+    file.write_bytes(torn)
+    with Journal(file, writable=False) as journal:
+        assert len(journal) == 1
+    assert file.read_bytes() == torn
+
+
+def test_a_damaged_line_in_the_middle_is_named(tmp_path):
+    file = tmp_path / "j.jsonl"
+    put_all(file, [("a", "1"), ("b", "2"), ("c", "3")])
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(lines[0] + b"\0\0\0\n" + lines[2])
+    with pytest.raises(InputError, match=r"j\.jsonl, line 2 is damaged"):
+        Journal(file)
+
+
+def test_a_full_disk_is_said_and_leaves_no_half_line(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk]).returncode:
+        pytest.skip("a small file system can be mounted by root only")
+    try:
+
+        async def work():
+            with Journal(disk / "j.jsonl") as journal:
+                await journal.put("small", {"text": "1"})
+                with pytest.raises(InputError, match="make room and start the same command again"):
+                    await journal.put("large", {"text": "x" * 200_000})
+                await journal.put("next", {"text": "2"})
+                return journal.get("next")["text"]
+
+        assert asyncio.run(work()) == "2"
+        with Journal(disk / "j.jsonl") as journal:
+            assert len(journal) == 2 and "large" not in journal
+    finally:
+        subprocess.run(["umount", disk], check=True)

@@ -1,0 +1,150 @@
+"""Single requests to the offline model: own mistakes of students, refusals, the same reply again, hostile texts."""
+
+import asyncio
+import json
+import random
+
+import pytest
+
+from lemma_train.collection.filters import is_reflection
+from lemma_train.llm.offline import wording
+from lemma_train.llm.offline.diagnosis import Finding, fault_in
+from lemma_train.llm.offline.engine import OfflineModel
+from lemma_train.llm.offline.mistakes import MAKERS
+from lemma_train.llm.offline.worked_solution import as_one_answer, read_solution, read_steps
+from lemma_train.llm.protocol import Request
+
+TYPES = [*MAKERS, "contradictory_step", "nonsense_output_error"]
+MODEL = OfflineModel(mistake_share=1.0)
+
+
+def ask(task, inputs, seed=0):
+    return asyncio.run(MODEL.generate(Request(task, inputs, seed=seed)))
+
+
+def fields(reply):
+    assert reply.finish_reason == "stop", reply.text
+    return json.loads(reply.text)
+
+
+def injection_inputs(error_type):
+    return {
+        "question": QUESTION,
+        "reference_solution": SOLUTION,
+        "reference_answer": "22",
+        "error_type": error_type,
+        "error_type_meaning": "",
+        "number": 0,
+    }
+
+
+QUESTION = "Ada has 12 figs. She buys 3 bags with 4 figs each and eats 2 figs. How many figs are left?"
+SOLUTION = "The bags hold 3 * 4 = 12 figs.\nNow she has 12 + 12 = 24 figs.\nAfter eating, 24 - 2 = 22 figs are left."
+
+
+def analysed(*steps, allowed=TYPES, solution=SOLUTION):
+    inputs = {"question": QUESTION, "reference_solution": solution, "reference_answer": "22", "steps": list(steps)}
+    return fields(ask("analysis", {**inputs, "error_types": [{"name": name, "meaning": ""} for name in allowed]}))
+
+
+@pytest.mark.parametrize(
+    ("steps", "step", "error_type"),
+    [
+        (["So 3 * 4 = 14.", "12 + 14 = 26.", "26 - 2 = 24.", "The answer is 24."], 1, "calculation_error"),
+        (["The bags: 4 * 3 = 12.", "12 + 12 = 24.", "24 + 2 = 26."], 3, "operator_error"),
+        (["The bags: 5 * 4 = 20.", "12 + 20 = 32."], 1, "referencing_context_value_error"),
+        (["The bags: 3 * 4 = 12.", "After eating, 12 - 2 = 10 figs are left."], 2, "missing_step"),
+        (["I like figs very much."], 1, "nonsense_output_error"),
+    ],
+)
+def test_analysis_names_the_kind_of_a_students_own_mistake(steps, step, error_type):
+    found = analysed(*steps)
+    assert (found["verdict"], found["first_wrong_step"], found["error_type"]) == ("wrong", step, error_type)
+
+
+def test_analysis_calls_a_right_solution_correct_and_keeps_to_the_list():
+    assert analysed("3 * 4 = 12.", "12 + 12 - 2 = 22.", "The answer is 22.")["verdict"] == "correct"
+    found = analysed("12 + 12 = 24.", "24 + 2 = 26.", allowed=["calculation_error", "confusing_formula_error"])
+    assert found["error_type"] == "confusing_formula_error"
+    assert analysed("3 * 4 = 14.", "The answer is 14.", solution=None)["first_wrong_step"] == 1
+
+
+def test_a_refusal_says_why():
+    inputs = injection_inputs("unit_conversion_error")
+    reply = ask("injection", inputs)
+    assert reply.finish_reason == "refusal" and "unit_conversion_error" in reply.text
+    assert ask("injection", {**inputs, "reference_solution": None}).finish_reason == "refusal"
+    assert ask("translation", inputs).finish_reason == "refusal"
+    false_sum = {**inputs, "reference_solution": "3 * 4 = 13. The answer is 13."}
+    assert ask("injection", false_sum).finish_reason == "refusal"
+
+
+def test_the_same_request_gets_the_same_reply_and_another_seed_another():
+    inputs = injection_inputs("calculation_error")
+    assert ask("injection", inputs) == ask("injection", dict(reversed(inputs.items())))
+    replies = {ask("injection", {**inputs, "number": number}).text for number in range(20)}
+    seeded = {ask("injection", inputs, seed=seed).text for seed in range(20)}
+    assert len(replies) > 5 and len(seeded) > 5
+
+
+def test_tokens_are_counted_in_words():
+    request = Request("sampling", {}, prompt="one two three")
+    reply = asyncio.run(MODEL.generate(request))
+    assert reply.prompt_tokens == 3 and reply.completion_tokens == len(reply.text.split())
+
+
+def test_every_reflection_shows_a_doubt():
+    draw = random.Random(0)
+    kinds = [kind for kind in wording._NOTICED if kind != "untrue"]
+    for kind in kinds:
+        for starts_over in (False, True):
+            said = Finding(0, "operator_error", kind, "12 + 6 = 19", "12 - 6 = 6", "19", "18")
+            spoken = {wording.reflection(said, starts_over, draw) for _ in range(400)}
+            assert len(spoken) > 100
+            assert all(is_reflection(text) and "{" not in text and "  " not in text for text in spoken)
+
+
+def test_a_mended_step_in_formulas_goes_on_in_formulas():
+    question = r"What is $2 + 3 \cdot 4$?"
+    solution = r"First, $3 \cdot 4 = 12.$ Then $2 + 12 = \boxed{14}.$"
+    inputs = {"question": question, "reference_solution": solution, "reference_answer": "14"}
+    wrong = fields(ask("injection", {**inputs, "error_type": "calculation_error"}))
+    assert r"\boxed{14}" not in wrong["steps"][-1] and r"\boxed{" in wrong["steps"][-1]
+    steps = {"prefix": wrong["steps"][0], "wrong_step": wrong["steps"][0], "error_type": "calculation_error"}
+    assert r"\boxed{14}" in fields(ask("fix_and_continue", {**inputs, **steps}))["continuation"]
+
+
+HOSTILE = [
+    "",
+    "1 " * 500_000,
+    "1+1=2 " * 3000,
+    "x" * 20_000,
+    "9^9^9^9 = 1. The answer is 9^9.",
+    "(" * 9000 + "1" + ")" * 9000,
+    "#### " * 4000,
+    "\u0663\u00b2\ud800\0 = \u2460",
+    "{{ 7*7 }} {% raw %} %s {0} __import__('os').system('touch PWNED') = 5",
+    "answer is " * 2000,
+    "$" * 19_000,
+    r"\boxed{" * 2500,
+    "\n" * 19_000 + "1 = 1",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+@pytest.mark.parametrize("task", ["sampling", "analysis", "injection", "fix_and_continue", "fresh_and_restart"])
+def test_hostile_texts_end_soon_in_a_reply_or_a_refusal(task, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ("question", "reference_solution", "right_solution", "reference_answer", "solution", "prefix", "wrong_step")
+    inputs: dict = dict.fromkeys(names, text)
+    inputs |= {"steps": [text, text], "error_types": [], "error_type": "calculation_error", "sample": 0}
+    for given in (inputs, {**inputs, "question": QUESTION, "reference_solution": SOLUTION, "reference_answer": "22"}):
+        assert ask(task, given).finish_reason in ("stop", "refusal")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_step_is_judged_by_those_before_it():
+    right = as_one_answer(read_solution(SOLUTION, QUESTION), "22")
+    steps = read_steps(["The bags hold 3 * 4 = 12 figs.", "Now she has 12 + 3 = 15 figs."], QUESTION)
+    found = fault_in(steps, 1, right, "22")
+    assert found is not None and (found.used, found.needed) == ("3", "12")
