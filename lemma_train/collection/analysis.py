@@ -56,13 +56,4 @@ async def work(item: Wrong, teacher: Teacher, taxonomy: Taxonomy) -> Line:
         return replace(attempt, error_type=error_type, explanation=explanation, wrong_span=spans[step - 1])
 
     answer = await teacher.ask("analysis", attempt.id, inputs, check)
-    return Line(
-        attempt.id,
-        problem.id,
-        item.order,
-        answer.value is not None,
-        answer.value or attempt,
-        answer.reason,
-        answer.detail,
-        answer.calls,
-    )
+    return answer.line(attempt.id, problem.id, item.order, attempt)

@@ -18,7 +18,7 @@ from lemma_train.collection.meter import Meter
 from lemma_train.collection.prompting import Prompts, retry_messages
 from lemma_train.collection.replies import ReplyFault, parse_reply
 from lemma_train.collection.settings import ModelSettings
-from lemma_train.collection.stage_files import Call
+from lemma_train.collection.stage_files import Call, Line
 from lemma_train.llm.protocol import LanguageModel, Rejected, Reply, Request, Unanswered
 
 T = TypeVar("T")
@@ -32,6 +32,12 @@ class Answer(Generic[T]):
     calls: list[Call] = field(default_factory=list)
     reason: str | None = None
     detail: str | None = None
+
+    def line(self, item: str, problem_id: str, order: int, otherwise: Any = None) -> Line:
+        """The stage's line of this item. otherwise: the record of an item that is set aside."""
+        kept = self.value is not None
+        record = self.value if kept else otherwise
+        return Line(item, problem_id, order, kept, record, self.reason, self.detail, self.calls)
 
 
 class Asker:

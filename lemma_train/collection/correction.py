@@ -100,16 +100,7 @@ async def work(
         return await accept(draft, problem, limits, verdicts)
 
     answer = await teacher.ask(item.strategy, name, inputs, check)
-    return Line(
-        name,
-        problem.id,
-        item.order,
-        answer.value is not None,
-        answer.value,
-        answer.reason,
-        answer.detail,
-        answer.calls,
-    )
+    return answer.line(name, problem.id, item.order)
 
 
 async def accept(draft: Draft, problem: Problem, limits: Limits, verdicts: Verdicts) -> Draft:

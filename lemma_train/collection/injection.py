@@ -137,16 +137,7 @@ async def work(item: Order, teacher: Teacher, taxonomy: Taxonomy, verdicts: Verd
         )
 
     answer = await teacher.ask("injection", name, inputs, check)
-    return Line(
-        name,
-        problem.id,
-        item.order,
-        answer.value is not None,
-        answer.value,
-        answer.reason,
-        answer.detail or (None if answer.value else f"asked for {item.error_type}"),
-        answer.calls,
-    )
+    return answer.line(name, problem.id, item.order)
 
 
 def _joined(steps: list[str], wrong_step: int, reference: str | None) -> tuple[str, tuple[int, int]]:
