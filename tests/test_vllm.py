@@ -1,9 +1,17 @@
-"""A real vLLM server understands what is sent to it: prompts as token ids, and replies held to a JSON schema."""
+"""A real vLLM server understands what is sent to it: prompts as token ids, and replies held to a JSON schema; and it
+carries a collection as student and as teacher."""
 
 import json
 
+import orjson
 import pytest
+import yaml
 from vllm_server import VllmServer, vllm_server  # noqa: F401 - the import makes the fixture known here
+
+from lemma_train.collection.collect import collect
+from lemma_train.collection.recipe import load_collect_recipe
+from lemma_train.collection.stage_files import read_stage
+from lemma_train.template import Renderer
 
 pytestmark = pytest.mark.slow
 
@@ -46,3 +54,66 @@ def test_a_chat_reply_follows_its_schema(vllm_server: VllmServer):  # noqa: F811
     reply = json.loads(choice["message"]["content"])
     assert reply.keys() == {"verdict", "step"}
     assert reply["verdict"] in ("wrong", "correct") and type(reply["step"]) is int
+
+
+def recipe(folder, server, model_folder, **keys):
+    model = {"engine": "openai", "base_urls": [server.base_url], "model": server.model, "concurrency": 8}
+    values = {
+        "problems": [{"source": "generated", "kind": "word_sums", "size": 6}],
+        "output_dir": str(folder),
+        "seed": 1,
+        "student": {**model, "tokenizer": str(model_folder), "max_tokens": 128},
+        "teacher": {"engine": "offline"},
+        "sampling": {"samples": 2},
+        "correction": {"restart_shows": "reference"},
+        **{key: {**model, **value} if key == "teacher" else value for key, value in keys.items()},
+    }
+    path = folder.parent / f"{folder.name}.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return load_collect_recipe(path)
+
+
+def test_a_student_behind_vllm_reads_the_ids_that_training_sees(
+    vllm_server: VllmServer,  # noqa: F811
+    smollm2_folder,
+    smollm2_tokenizer,
+    tmp_path,
+):
+    collect(recipe(tmp_path / "student", vllm_server, smollm2_folder))
+    renderer = Renderer(smollm2_tokenizer)
+    asked = {line.id: line.record["question"] for line in read_stage(tmp_path / "student", "problems")}
+    journal = (tmp_path / "student" / "journal" / "replies.jsonl").read_bytes().splitlines()
+    sampled = [entry for entry in map(orjson.loads, journal) if entry["task"] == "sampling"]
+    assert len(sampled) == 12
+    for entry in sampled:
+        assert entry["prompt_tokens"] == len(renderer.prompt_ids(asked[entry["item"].split("/s")[0]]))
+        assert 0 < entry["completion_tokens"] <= 128
+    rows = (tmp_path / "student" / "dataset.jsonl").read_text().splitlines()
+    assert {json.loads(row)["error_origin"] for row in rows} == {"student", "injected"}
+
+
+def test_a_teacher_behind_vllm_follows_the_schemas_and_every_reply_is_judged(
+    vllm_server: VllmServer,  # noqa: F811
+    smollm2_folder,
+    tmp_path,
+):
+    """SmolLM2 is a poor teacher: what counts is that each of its replies is read, checked, and kept or set aside."""
+    chosen = recipe(
+        tmp_path / "teacher",
+        vllm_server,
+        smollm2_folder,
+        teacher={"max_tokens": 256},
+        sampling={"samples": 1},
+        attempts=2,
+    )
+    stages = ("problems", "sampling", "grading", "analysis", "injection", "correction", "smoothing")
+    for stage in stages:
+        collect(chosen, stage=stage)
+    lines = [line for stage in stages[3:] for line in read_stage(tmp_path / "teacher", stage)]
+    assert len(lines) >= 8
+    for line in lines:
+        assert line.kept or (line.reason and line.calls)
+        assert len(line.calls) <= 2
+    faults = {call.fault for line in lines for call in line.calls}
+    assert "unparsable" not in faults and "missing_field" not in faults and "wrong_type" not in faults, faults
+    assert {call.task for line in lines for call in line.calls} >= {"analysis", "injection"}

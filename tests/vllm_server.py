@@ -50,7 +50,7 @@ def serve(model: Path) -> Iterator[VllmServer]:
         port = free.getsockname()[1]
     command = [str(PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
     command += ["--served-model-name", "student", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--dtype", "bfloat16", "--max-model-len", "1024", "--enforce-eager"]
+    command += ["--dtype", "bfloat16", "--max-model-len", "4096", "--enforce-eager"]
     environment = {
         **os.environ,
         "VLLM_CPU_KVCACHE_SPACE": "2",

@@ -208,16 +208,19 @@ async def _run(
     role: Role | None,
 ) -> None:
     total = sum(1 for _ in items())
-    concurrency = getattr(run.settings, role).concurrency if role else 0
+    model = getattr(run.settings, role) if role else None
+    in_flight = model.concurrency * max(1, len(model.base_urls)) if model else 0
     with StageProgress(stage, total, run.meter, run.settings.currency) as progress:
         run.progress = progress
+
+        async def counted(item: Any) -> Line:
+            # Counted when it is done, not when it is written: one slow item holds up the file, not the display.
+            line = await work(item)
+            progress.finished(line)
+            return line
+
         with write_stage(run.folder, stage) as put:
-
-            def take(line: Line) -> None:
-                put(line)
-                progress.finished(line)
-
-            await run_items(items(), work, take, max(MIN_WINDOW, 8 * concurrency))
+            await run_items(items(), counted, put, max(MIN_WINDOW, 8 * in_flight))
 
 
 def _leave_out(run: Run, stage: str) -> None:

@@ -3,6 +3,7 @@
 Enters: a model's name. Leaves: `LoadedModel`. It decodes nothing itself and runs no code from a model's repository.
 """
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -113,7 +114,10 @@ def load(name: str, dtype: str, device: str, adapter: str | None) -> LoadedModel
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
 
+    if not sys.stderr.isatty():
+        disable_progress_bar()  # a log has no use for a bar of the weights
     if dtype not in _DTYPES:
         raise InputError(f"dtype must be one of {', '.join(_DTYPES)}; it is {dtype!r}.")
     if device == "auto":
