@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from lemma_train import __version__
-from lemma_train.errors import InputError, Stopped, user_errors_exit_with_2
+from lemma_train.errors import InputError, Stopped, standard_output, user_errors_exit_with_2
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -21,7 +21,11 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"unrecognized arguments: {' '.join(overrides)}")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     with user_errors_exit_with_2(f"lemma {known.command}"):
-        known.run(known, overrides)
+        try:
+            known.run(known, overrides)
+        except KeyboardInterrupt:
+            print(f"lemma {known.command}: stopped.", file=sys.stderr)
+            sys.exit(1)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -136,12 +140,12 @@ def _collect(known: argparse.Namespace, overrides: list[str]) -> None:
         raise InputError(f"--stage: {known.stage!r} is none of {', '.join(STAGES)}.")
     settings = load_collect_recipe(known.recipe, overrides)
     if known.dry_run:
-        return print(collecting.estimate(settings))
+        return _print(collecting.estimate(settings))
     if known.status:
-        return print(collecting.status(settings))
+        return _print(collecting.status(settings))
     shard = read_shard(known.shard, Path(settings.output_dir).expanduser()) if known.shard else None
     try:
-        print(f"Collected: {collecting.collect(settings, known.stage, shard)}")
+        _print(f"Collected: {collecting.collect(settings, known.stage, shard)}")
     except Stopped as stopped:
         print(f"lemma collect: {stopped}", file=sys.stderr)
         sys.exit(1)
@@ -153,13 +157,18 @@ def _collect(known: argparse.Namespace, overrides: list[str]) -> None:
 def _trace(known: argparse.Namespace, overrides: list[str]) -> None:
     from lemma_train.collection.trace import trace
 
-    print(trace(known.dataset, known.row_id))
+    _print(trace(known.dataset, known.row_id))
 
 
 def _grade(known: argparse.Namespace, overrides: list[str]) -> None:
     from lemma_train.grading.grade_file import grade_file
 
     print(grade_file(known.rows, known.out), file=sys.stderr)
+
+
+def _print(text: str) -> None:
+    with standard_output() as out:
+        print(text, file=out)
 
 
 if __name__ == "__main__":

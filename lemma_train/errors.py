@@ -1,10 +1,12 @@
 """The one exception that means "the user's input is at fault", and the doors that turn it into exit status 2."""
 
+import io
 import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 # How long a rank other than the first holds back its message: long enough for rank 0, which fails over the same
 # recipe at nearly the same moment, to print first and for the launcher to end the others.
@@ -33,6 +35,28 @@ def first_line(error: BaseException) -> str:
 
 
 @contextmanager
+def standard_output() -> Iterator[TextIO]:
+    """Standard output for what is printed within, in UTF-8 and flushed at the end.
+
+    Raises:
+        InputError: it cannot be written, such as a file on a full disk.
+        SystemExit: its reader, such as `head`, has gone.
+    """
+    if sys.stdout is None:
+        raise InputError("The standard output is closed.")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries again on its way out
+        if isinstance(error, BrokenPipeError):
+            sys.exit(1)
+        raise InputError(f"The standard output cannot be written: {error.strerror}.") from error
+
+
+@contextmanager
 def user_errors_exit_with_2(command: str) -> Iterator[None]:
     """Print an `InputError` as `command: message` and exit with status 2; let every other exception through.
 
@@ -49,7 +73,8 @@ def user_errors_exit_with_2(command: str) -> Iterator[None]:
             time.sleep(_OTHER_RANKS_WAIT_SECONDS)
         prefix = f"{command} (rank {rank})" if rank else command
         print(f"{prefix}: {error}", file=sys.stderr, flush=True)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             os._exit(2)  # other ranks may sit in a collective that never ends; do not wait for them on the way out
         raise SystemExit(2) from None

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lemma_train.errors import InputError
+from lemma_train.errors import InputError, first_line
 from lemma_train.problem_rows import KNOWN_SHAPES, NO_BOXED_ANSWER, ProblemRow, read_problem_row
 from lemma_train.records import RowError
 from lemma_train.training.sources import Located, iterate, read_sources
@@ -145,8 +145,14 @@ def _checked(entry: Any, where: str) -> dict[str, Any]:
             least = 0 if name == "seed" else 1
             if type(value) is not int or value < least:
                 raise InputError(f"{where}: {name} must be a whole number of at least {least}; it is {value!r}.")
+            if name == "size" and value > _MOST_GENERATED:
+                raise InputError(f"{where}: size must be at most {_MOST_GENERATED:,}; it is {value}.")
         elif not isinstance(value, str) or not value:
             raise InputError(f"{where}: {name} must be text; it is {value!r}.")
+    try:
+        Path(values.get("path", "")).expanduser().exists()
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{where}: {values['path'][:200]!r} can be no path: {first_line(error)[:200]}.") from error
     for name in needed:
         if name not in values:
             raise InputError(f"{where}: source {source} needs the key {name!r}.")
@@ -246,6 +252,7 @@ class _SourceKind(NamedTuple):
 
 
 _WHOLE_NUMBERS = ("limit", "sample", "size", "seed")
+_MOST_GENERATED = 1_000_000  # far beyond what any kind has, so that the search for more ends
 _LONGEST_ID = 200  # ids name files
 _NOT_IN_IDS = re.compile(r"[^\w.+-]+")
 _MATH_SUBJECTS = (

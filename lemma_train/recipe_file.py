@@ -22,7 +22,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InputError(f"The recipe {path} does not exist; recipes/ holds the ones that ship.") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a name that no file can have
         raise InputError(f"The recipe {path} cannot be read: {first_line(error)}.") from error
     try:
         values = yaml.load(text, Loader=_UniqueKeyLoader)
@@ -77,7 +77,7 @@ def override_value(text: str) -> Any:
     """What a value on the command line says: read as YAML where that makes sense, else the text itself."""
     try:
         value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):
+    except (yaml.YAMLError, ValueError, RecursionError):
         value = text
     if value is None or text in ("none", "None"):
         value = None if text.lower() in ("none", "null", "~", "") else text  # "# a" reads as an empty document

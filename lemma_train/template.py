@@ -26,6 +26,8 @@ PROMPTS = {
     "alpaca": "### Instruction:\n{instruction}\n\n### Response:",
 }
 CHAT = "chat"
+BETWEEN_SHOTS = "\n\n\n"  # two blank lines: with the next "#" they hold "\n\n#", at which the authors' answers stop
+_WORD_BOUNDARY = "\u2581"  # how SentencePiece spells the space before a word
 
 # An instruction that already holds the template, with or without the preamble and the opening phrase that circulate.
 _WRAPPED = re.compile(
@@ -88,31 +90,53 @@ class Renderer:
         # SentencePiece-like tokenizers put a word boundary before every text they are given: there the boundary is
         # the separating space, and spelling the space out as well would double it.
         first_piece = tokenizer.convert_ids_to_tokens(tokenizer("a", add_special_tokens=False)["input_ids"])[0]
-        self._spelled_separator = "" if first_piece.startswith("\u2581") and self._separator == " " else self._separator
+        puts_boundary = first_piece.startswith(_WORD_BOUNDARY)
+        self._spelled_separator = "" if puts_boundary and self._separator == " " else self._separator
         specials = set(tokenizer.all_special_tokens)
         if self._prompt_format is None:  # a chat prompt is read with every special token of the vocabulary
             specials |= {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
         self._specials = sorted({t for t in specials if len(t) > 2}, key=len, reverse=True)
         self._check_round_trip()
 
-    def prompt_text(self, instruction: str) -> str:
-        """The prompt as text, without BOS; nothing follows it, not even a space."""
+    def prompt_text(self, instruction: str, shots: Sequence[tuple[str, str]] = ()) -> str:
+        """The prompt as text, without BOS; nothing follows it, not even a space.
+
+        shots: worked examples that precede it, as pairs of instruction and output. Each is rendered as a training row,
+            and two blank lines follow it; with a chat template they are earlier turns.
+        """
         if self._prompt_format is not None:
-            return self._prompt_format.replace("{instruction}", instruction)
-        text = self._chat([{"role": "user", "content": instruction}], add_generation_prompt=True)
+            rows = [(self._prompt_format.replace("{instruction}", asked), output) for asked, output in shots]
+            shown = "".join(prompt + self._separator + output + BETWEEN_SHOTS for prompt, output in rows)
+            return shown + self._prompt_format.replace("{instruction}", instruction)
+        turns = [turn for asked, output in shots for turn in (("user", asked), ("assistant", output))]
+        messages = [{"role": role, "content": content} for role, content in [*turns, ("user", instruction)]]
+        text = self._chat(messages, add_generation_prompt=True)
         bos = self.tokenizer.bos_token
         return text.removeprefix(bos) if self._bos and bos else text
 
-    def prompt_ids(self, instruction: str) -> list[int]:
+    def prompt_ids(self, instruction: str, shots: Sequence[tuple[str, str]] = ()) -> list[int]:
         """The prompt's token ids, shape (prompt_len,): one BOS where the tokenizer wants one, then the template.
 
+        With shots, the ids of each are those of its training row without EOS, and the prompt's own are the same as
+        without them: prompts, outputs and the blank lines between them are tokenised apart. With a chat template the
+        whole conversation is tokenised at once.
+
         Raises:
-            InputError: the instruction spells out a special token, which must never be read as one.
+            InputError: a text spells out a special token, which must never be read as one.
         """
-        held = self.special_token_in(instruction)
-        if held:
-            raise InputError(f"The instruction {instruction[:60]!r} spells the special token {held!r}; remove it.")
-        return self._bos + self._ids([self.prompt_text(instruction)], prompt=True)[0]
+        for text in (instruction, *(text for shot in shots for text in shot)):
+            if held := self.special_token_in(text):
+                raise InputError(f"The instruction {text[:60]!r} spells the special token {held!r}; remove it.")
+        if self._prompt_format is None:
+            return self._bos + self._ids([self.prompt_text(instruction, shots)], prompt=True)[0]
+        ids = list(self._bos)
+        if shots:
+            between = self._ids([BETWEEN_SHOTS], prompt=True)[0]
+            if self.tokenizer.convert_ids_to_tokens(between[0]) == _WORD_BOUNDARY:
+                between = between[1:]  # a boundary before a line break would be read as a space at the line's end
+            for row in self.encode_batch([asked for asked, _ in shots], [output for _, output in shots]):
+                ids += row.input_ids[len(self._bos) : -1] + between
+        return ids + self._ids([self.prompt_text(instruction)], prompt=True)[0]
 
     def encode(
         self,

@@ -21,3 +21,7 @@ def test_a_date_counts_from_now_and_a_past_one_is_no_wait():
 @pytest.mark.parametrize("text", [None, "", "soon", "-3", "nan", "1e9"])
 def test_what_is_no_time_is_left_out_of_account(text):
     assert retry_after({} if text is None else {"retry-after": text}) is None
+
+
+def test_a_date_beyond_all_zones_is_no_time():
+    assert retry_after({"retry-after": "Thu, 01 Jan 1970 00:00:00 +99999999999999999"}) is None

@@ -391,3 +391,26 @@ def test_cancelled_in_the_middle_it_goes_on(tmp_path):
         assert server.requests
         collect(chosen)
         assert len(server.requests) <= len(replies(tmp_path / "cut")) + 8
+
+
+def test_a_server_that_refuses_everything_ends_the_run_and_a_mended_one_is_asked_again(tmp_path):
+    state = {"well": False}
+
+    def rule(body):
+        return None if state["well"] else error(400, "no such sampler here")
+
+    with TeacherServer(reply=ReadingTeacher(PROBLEMS, 3), rule=rule) as server:
+        chosen = over_http(tmp_path / "refused", server, **SMALL)
+        with pytest.raises(InputError, match=r"'student' refused 20 requests in a row, .*no such sampler here"):
+            collect(chosen)
+        assert replies(tmp_path / "refused") == []
+        state["well"] = True
+        collect(chosen)
+    assert rows(tmp_path / "refused")
+
+
+def test_what_assembly_cannot_do_is_said_before_anything_is_paid_for(tmp_path):
+    chosen = settings(tmp_path / "early", **SMALL, assembly={"decontaminate": [str(tmp_path / "missing.jsonl")]})
+    with pytest.raises(InputError, match=r"assembly: .*missing\.jsonl"):
+        collect(chosen)
+    assert not (tmp_path / "early").exists()

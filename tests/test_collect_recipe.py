@@ -1,5 +1,6 @@
 """Collection recipes: every fault is named with its mend, and what is typed is what is used."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,50 @@ def test_all_faults_are_named_at_once(tmp_path):
 def test_an_override_into_a_single_value_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"--seed\.x reaches into a key that holds a single value"):
         load(tmp_path, GOOD + "seed: 3\n", "--seed.x", "1")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed: 99999999999999999999", "seed: it must be a number of at most 18 digits"),
+        ("budget: .inf", "budget: it must be a number of at most 18 digits"),
+        ("attempts: 0x" + "f" * 8000, "attempts: it must be a number of at most 18 digits"),
+        ("prompts: &a [*a]", "holds too many values, or values too deep"),
+        ("analysis: {2024-01-01: 5}", r"analysis: the key datetime.date\(2024, 1, 1\) must be text"),
+        ('currency: "a\\ud800"', r"currency: 'a\\ud800' holds half a character"),
+        ("Seed: 5", "unknown key 'Seed'; did you mean seed?"),
+        ("sampling: {Samples: 5}", "unknown key 'sampling.Samples'; did you mean sampling.samples?"),
+        ("sampling: {samples: 10000000000}", "sampling.samples: it must be at most 100,000"),
+        ("prompts: ~nobody-of-this-name/x", "prompts: '~nobody-of-this-name/x' can be no folder"),
+        ('prompts: "a\\0b"', "can be no folder: embedded null byte"),
+        (f"prompts: {'a' * 5000}", "can be no folder: .*File name too long"),
+    ],
+)
+def test_what_yaml_can_say_and_nobody_can_mean_is_named(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        load(tmp_path, GOOD + text + "\n")
+
+
+def test_aliases_cannot_make_a_recipe_without_end(tmp_path):
+    lines = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}' if i else 'x'] * 10)}]" for i in range(9)]
+    with pytest.raises(InputError, match="holds too many values"):
+        load(tmp_path, GOOD + "\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("over", ["[" * 3000, "a." * 3000])
+def test_an_override_nested_without_end_is_a_fault(tmp_path, over):
+    with pytest.raises(InputError):
+        load(tmp_path, GOOD, *(["--problems", over] if over[0] == "[" else [f"--{over}b", "1"]))
+
+
+@pytest.mark.parametrize("url", ["http://a:99999/v1", "http://[::1/v1", "http://a\x07b/v1", "ftp://a/v1", "a:8000", ""])
+def test_an_address_that_is_none_is_found_before_anything_is_sent(tmp_path, url):
+    with pytest.raises(InputError, match=r"teacher.base_urls: .* is not an address"):
+        load(tmp_path, GOOD, f"--teacher.base_urls=[{json.dumps(url)}]")
+
+
+@pytest.mark.parametrize("url", ["http://u:S3CRET@a/v1", "http://a/v1?key=S3CRET"])
+def test_a_secret_in_an_address_is_refused_and_not_repeated(tmp_path, url):
+    with pytest.raises(InputError, match="keys belong into the environment") as caught:
+        load(tmp_path, GOOD, "--teacher.base_urls", f"['{url}']")
+    assert "S3CRET" not in str(caught.value)

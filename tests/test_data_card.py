@@ -49,7 +49,7 @@ def collection(tmp_path, rows):
     write_dataset(tmp_path, rows)
     with write_stage(tmp_path, "problems") as put:
         for number in range(25):
-            put(Line(f"q{number}", f"q{number}", number, True, {}))
+            put(Line(f"q{number}", f"q{number}", number, True, None))
     with write_stage(tmp_path, "grading") as put:
         for number, correct in enumerate([True, False, None, False, None, False]):
             put(Line(f"q0/s{number}", "q0", 0, True, asdict(Attempt("a", "q0", "student", "x", correct=correct))))
@@ -240,3 +240,10 @@ def test_unreachable_hub_is_refused_without_the_token_in_the_message(collection,
     with pytest.raises(InputError, match="HF_TOKEN holds characters") as caught:
         push(collection, "owner/name")
     assert "ret" not in str(caught.value)
+
+
+def test_text_from_outside_becomes_no_picture_and_steers_no_terminal(tmp_path):
+    write_dataset(tmp_path, [row(1, source="![x](http://a/x.png)", answer="[7](http://a)", instruction="\x1b[2J?")])
+    write_card(tmp_path, name="made", seed=0)
+    card = (tmp_path / "README.md").read_text()
+    assert r"!\[x\](http://a/x.png)" in card and r"\[7\](http://a)" in card and "\x1b" not in card

@@ -126,3 +126,13 @@ def test_published_benchmark_files_are_read_and_found_again(shared_data):
     assert dict(benchmarks.questions) == sizes
     first = json.loads((folder / "gsm8k.jsonl").read_text().splitlines()[0])["question"]
     assert benchmarks.find(first.lower()).file == "gsm8k.jsonl"
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    for folder, question in (("gsm8k", LONG), ("math", SHORT)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "test.jsonl").write_text(json.dumps({"question": question}) + "\n")
+    found = Benchmarks([str(tmp_path / "gsm8k" / "test.jsonl"), str(tmp_path / "math")])
+    assert found.questions == {"test.jsonl": 1, "math/test.jsonl": 1}
+    match = found.find(SHORT)
+    assert match is not None and match.file == "math/test.jsonl"

@@ -50,3 +50,11 @@ def test_the_page_of_collection_keys_is_the_one_that_the_code_writes():
     ).stdout
     page = (ROOT / "docs" / "collection_keys.md").read_text(encoding="utf-8")
     assert page == made, "run: python scripts/write_key_tables.py"
+
+
+def test_the_reasons_that_the_page_on_collecting_names_are_in_the_code():
+    page = (ROOT / "docs" / "collection.md").read_text(encoding="utf-8")
+    stages = page.partition("## The stages")[2].partition("\n\n`--stage")[0].partition("\n\nThe student's")[0]
+    reasons = [name for line in stages.splitlines() for name in re.findall(r"`([a-z_]+)`", line.rpartition(" | ")[2])]
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "lemma_train").rglob("*.py"))
+    assert len(reasons) > 10 and [name for name in reasons if f'"{name}"' not in code] == []

@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from lemma_train.collection.filters import Limits, fault_of, repetition, starts_with, states_answer
+from lemma_train.collection.filters import fault_of, fault_of_prefix, repetition, starts_with, states_answer
 from lemma_train.collection.records import Draft
+from lemma_train.collection.settings import Filters
 
 QUESTION = "Ben has 84 cards and sells 50. He puts the others into 2 boxes. How many are in a box?"
 REFERENCE = "Ben has 84 - 50 = 34 cards left.\nIn a box are 34 / 2 = 17 cards.\nThe answer is 17."
@@ -70,9 +71,27 @@ def test_what_is_no_trajectory_has_its_reason(changes, expected):
     assert reason(**changes) == expected
 
 
+@pytest.mark.parametrize(
+    ("prefix", "expected"),
+    [
+        ("!", "no_wrong_prefix"),
+        ("Ben has 84 - 50 = 34 cards left.", "prefix_is_right"),
+        ("The reference solution says 44.", "leak"),
+        ("He has <<84-50=44>>44 cards left.", "markup"),
+        ("So it is 44 again. " * 4, "repeats_itself"),
+        ("He has 84 - 50 = 44 cards left. " + "x" * 9000, "too_long"),
+        (PREFIX, None),
+    ],
+)
+def test_a_beginning_that_nothing_can_save_is_known_by_itself(prefix, expected):
+    fault = fault_of_prefix(prefix, (0, len(prefix)), QUESTION, REFERENCE, Filters())
+    assert (fault and fault[0]) == expected
+    assert reason(prefix=prefix, wrong_span=(0, len(prefix))) == expected
+
+
 def test_the_limits_are_those_given():
-    assert reason(limits=Limits(max_characters=100)) == "too_long"
-    assert reason(limits=Limits(min_characters=1000)) == "too_short"
+    assert reason(limits=Filters(max_characters=100)) == "too_long"
+    assert reason(limits=Filters(min_characters=1000)) == "too_short"
 
 
 def test_a_restart_may_say_again_what_the_wrong_step_said():

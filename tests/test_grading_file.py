@@ -1,8 +1,10 @@
 """Grading a file of responses."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -107,3 +109,34 @@ def test_an_earlier_output_is_kept_until_all_is_graded(tmp_path):
     with pytest.raises(InputError):
         grade_file(source, out)
     assert out.read_text() == "earlier\n"
+
+
+@pytest.mark.parametrize("name", [".", "..", "/"])
+def test_a_folder_is_no_place_for_graded_rows(source, name):
+    with pytest.raises(InputError, match="it is a folder"):
+        grade_file(source, Path(name))
+
+
+def test_a_pipe_is_written_to_and_a_link_followed(source, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE)
+    grade_file(source, tmp_path / "pipe")
+    assert len(reader.communicate(timeout=30)[0].splitlines()) == len(ROWS)
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    grade_file(source, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "target").is_file()
+
+
+@pytest.mark.parametrize("name", ["loop", "a" * 5000])
+def test_a_name_that_no_file_can_have_is_named(tmp_path, name):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(InputError, match=r"no file|no such file"):
+        grade_file(tmp_path / name, tmp_path / name)
+
+
+@pytest.mark.parametrize(("command", "status"), [("{} > /dev/full", 2), ("{} | head -c1", 1), ("{} >&-", 2)])
+def test_a_standard_output_that_ends_early_is_no_crash(source, command, status):
+    source.write_text(source.read_text() * 2000)
+    call = command.format(f"{sys.executable} -m lemma_train.cli grade {source}")
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", call], capture_output=True, text=True, timeout=100)
+    assert done.returncode == status and "Traceback" not in done.stderr and "Exception ignored" not in done.stderr

@@ -34,3 +34,17 @@ def test_addresses_that_the_environment_excepts_use_no_proxy(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     assert proxy_for("http://127.0.0.1:8000/v1") is None
     assert proxy_for("http://10.0.0.7:8000/v1") == "http://127.0.0.1:1"
+
+
+def test_a_reply_that_unpacks_without_end_is_not_read():
+    bomb = Behaviour(raw=gzip.compress(b" " * (40 << 20)), headers={"Content-Encoding": "gzip"})
+    torn = Behaviour(headers={"Content-Encoding": "gzip"})
+    with TeacherServer(script=[bomb, torn]) as server:
+        outcomes = [ask(server, CHAT, max_tries=1)[0], ask(server, CHAT, max_tries=1)[0]]
+    assert "a reply of over 16 MiB" in str(outcomes[0]) and "no gzip" in str(outcomes[1])
+
+
+def test_an_endless_reply_is_cut_off():
+    with TeacherServer(rule=lambda body: Behaviour(raw=b" " * (17 << 20))) as server:
+        [outcome] = ask(server, CHAT, max_tries=1)
+    assert "a reply of over 16 MiB" in str(outcome)

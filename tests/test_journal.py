@@ -87,3 +87,22 @@ def test_a_full_disk_is_said_and_leaves_no_half_line(tmp_path):
             assert len(journal) == 2 and "large" not in journal
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize("text", ['{"key": []}', '{"key": "a"}', '{"key": "a", "task": 5}'])
+def test_an_entry_that_lacks_something_is_named(tmp_path, text):
+    path = tmp_path / "j.jsonl"
+    path.write_text(text + '\n{"key": "b", "task": "t"}\n')
+
+    def seen(entry):
+        if not isinstance(entry["task"], str):
+            raise TypeError
+
+    with pytest.raises(InputError, match=r"j.jsonl, line 1 is damaged; delete that line"):
+        Journal(path, seen=seen)
+
+
+def test_a_journal_that_is_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "j.jsonl")
+    with pytest.raises(InputError, match=r"j.jsonl is no file"):
+        Journal(tmp_path / "j.jsonl")

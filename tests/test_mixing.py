@@ -42,6 +42,8 @@ def test_nothing_is_taken_where_a_side_has_no_row():
     assert quotas({(FIX, "student"): 10}, Shares(origins=ORIGINS)) == {}
     assert quotas({(FIX, "student"): 10, ("reference", None): 5}, Shares(strategies=HALVES, references=5)) == {}
     assert quotas({("reference", None): 5}, Shares(strategies=HALVES, references=1.0)) == {("reference", None): 5}
+    # A fifth of a set of two rows is none: that is no way to keep the share.
+    assert quotas({(FIX, "student"): 10}, Shares(right_samples=0.2)) == {}
 
 
 def test_rows_added_by_number_come_on_top_of_the_limit():

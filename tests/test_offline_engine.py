@@ -63,7 +63,8 @@ def test_analysis_names_the_kind_of_a_students_own_mistake(steps, step, error_ty
 
 
 def test_analysis_calls_a_right_solution_correct_and_keeps_to_the_list():
-    assert analysed("3 * 4 = 12.", "12 + 12 - 2 = 22.", "The answer is 22.")["verdict"] == "correct"
+    found = analysed("3 * 4 = 12.", "12 + 12 - 2 = 22.", "The answer is 22.")
+    assert (found["verdict"], found["error_type"], found["first_wrong_step"]) == ("correct", "none", 0)  # as asked for
     found = analysed("12 + 12 = 24.", "24 + 2 = 26.", allowed=["calculation_error", "confusing_formula_error"])
     assert found["error_type"] == "confusing_formula_error"
     assert analysed("3 * 4 = 14.", "The answer is 14.", solution=None)["first_wrong_step"] == 1
@@ -146,5 +147,5 @@ def test_hostile_texts_end_soon_in_a_reply_or_a_refusal(task, text, tmp_path, mo
 def test_a_step_is_judged_by_those_before_it():
     right = as_one_answer(read_solution(SOLUTION, QUESTION), "22")
     steps = read_steps(["The bags hold 3 * 4 = 12 figs.", "Now she has 12 + 3 = 15 figs."], QUESTION)
-    found = fault_in(steps, 1, right, "22")
+    found = fault_in(steps, 1, right)
     assert found is not None and (found.used, found.needed) == ("3", "12")

@@ -16,6 +16,7 @@ from teacher_server import (
     NO_USAGE,
     NOT_JSON,
     REFUSAL,
+    Behaviour,
     TeacherServer,
     busy,
     error,
@@ -297,3 +298,31 @@ def test_a_key_that_cannot_be_one_is_named_by_its_variable_alone(key):
     with pytest.raises(InputError, match="TEACHER_KEY") as caught:
         OpenAIModel("teacher", [], key, key_variable="TEACHER_KEY", on_event=print)
     assert "sk" not in str(caught.value)
+
+
+@pytest.mark.parametrize("count", [-5, 1e30, float("inf"), float("nan"), "7", None, [1], True])
+def test_a_number_of_tokens_that_cannot_be_is_not_believed(count):
+    told = Behaviour(usage={"prompt_tokens": count, "completion_tokens": count})
+    with TeacherServer(script=[told, NO_USAGE]) as server:
+        [believed], [estimated] = ask(server, CHAT), ask(server, CHAT)
+    assert believed == estimated and believed.prompt_tokens > 0
+
+
+def test_a_reply_nested_without_end_is_no_completion():
+    with TeacherServer(rule=lambda body: Behaviour(raw=b"[" * 200_000)) as server:
+        [outcome] = ask(server, CHAT, max_tries=1)
+    assert isinstance(outcome, Unanswered) and "not a completion (RecursionError)" in str(outcome)
+
+
+def test_what_a_server_says_holds_no_key_and_steers_no_terminal():
+    said = f"\x1b[2J {KEY} \x07"
+    param = error(400, "bad", param=said, code="unsupported_parameter")
+    text = Behaviour(text=f"Bearer {KEY}: 4")
+    for told in (error(500, said), error(400, said), error(418, said), param, Behaviour(raw=said.encode()), text):
+        with TeacherServer(rule=lambda body, told=told: told) as server:
+            [outcome] = ask(server, CHAT, max_tries=1)
+        words = outcome.text if isinstance(outcome, Reply) else str(outcome)
+        assert KEY not in words and "***" in words and "\x1b" not in words and "\x07" not in words
+    with TeacherServer(rule=lambda body: error(404, said), models=[said]) as server:
+        [outcome] = ask(server, CHAT)
+    assert KEY not in str(outcome) and "\x1b" not in str(outcome)

@@ -211,3 +211,26 @@ def test_a_retry_shows_the_reply_and_the_reason():
     assert [turn["role"] for turn in retry[len(messages) :]] == ["assistant", "user"]
     assert len(retry[-2]["content"]) == 4000 and "The prefix is missing." in retry[-1]["content"]
     assert retry_messages(messages, " ", "It was empty.")[-2]["content"] == "(empty)"
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("{{ row|nofilter }}", "No filter named 'nofilter'"),
+        ("{{ '\\ud800' }}", "analysis.jinja cannot be filled in: .*surrogates not allowed"),
+        ("{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}", "analysis.jinja cannot be filled in: .*recursion"),
+        ("{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}", "nested too deeply"),
+        ("{{ ''.__class__.__mro__ }}", "analysis.jinja cannot be filled in"),
+    ],
+)
+def test_a_template_that_goes_wrong_is_named(tmp_path, written, words):
+    text = "{% set system %}s{% endset %}{% set user %}" + written + "{{ row.question }}{% endset %}"
+    (tmp_path / "analysis.jinja").write_text(text)
+    with pytest.raises(InputError, match=words):
+        Prompts(tmp_path)
+
+
+def test_a_folder_in_place_of_a_prompt_is_named(tmp_path):
+    (tmp_path / "analysis.jinja").mkdir()
+    with pytest.raises(InputError, match=r"analysis\.jinja is no file"):
+        Prompts(tmp_path)

@@ -14,14 +14,14 @@ def write(folder, stage, *lines):
 
 
 def line(order, name="", **keys):
-    return Line(f"p{order}{name}", f"p{order}", order, True, {"text": name}, **keys)
+    return Line(f"p{order}{name}", f"p{order}", order, True, None, **keys)
 
 
 def test_lines_come_back_as_they_were(tmp_path):
     asked = Line("p0", "p0", 0, True, Problem("p0", "What?", "4", None, "test"))
     refused = Line("p0/s0", "p0", 0, False, None, "empty", "why", [Call("ab", "analysis", 1, "f", "empty")])
-    write(tmp_path, "analysis", asked, refused)
-    first, second = read_stage(tmp_path, "analysis")
+    write(tmp_path, "problems", asked, refused)
+    first, second = read_stage(tmp_path, "problems")
     assert Problem(**first.record) == asked.record
     assert second == refused
 
@@ -63,3 +63,41 @@ def test_shards_are_merged_in_the_order_of_the_questions(tmp_path):
     write(tmp_path / "whole", "sampling", *(line(n, s) for n, s in [(0, "x"), (0, "y"), (1, "x"), (2, "x"), (3, "x")]))
     merge_stages([tmp_path / "a", tmp_path / "b"], tmp_path / "merged", ["sampling"])
     assert path_of(tmp_path / "merged", "sampling").read_bytes() == path_of(tmp_path / "whole", "sampling").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "null",
+        "[]",
+        "{}",
+        '{"id":"p0","problem_id":"p0","order":"x","kept":true,"record":null,"calls":[]}',
+        '{"id":"p0","problem_id":"p0","order":0,"kept":true,"record":{},"calls":[]}',
+        '{"id":"p0","problem_id":"p0","order":0,"kept":true,"record":{"id":5},"calls":[]}',
+    ],
+)
+def test_a_line_of_another_form_is_damaged(tmp_path, text):
+    path_of(tmp_path, "grading").parent.mkdir()
+    path_of(tmp_path, "grading").write_text(text + "\n")
+    with pytest.raises(InputError, match=r"grading.jsonl, line 1 is damaged; delete the file and run the stage"):
+        list(read_stage(tmp_path, "grading"))
+
+
+def test_stages_of_different_questions_are_not_taken_together(tmp_path):
+    write(tmp_path, "problems", line(0))
+    write(tmp_path, "sampling", line(0), line(1))
+    with pytest.raises(InputError, match=r"sampling.jsonl is about other questions than the stage problems \(p1\)"):
+        list(by_question(tmp_path, "problems", "sampling"))
+    write(tmp_path, "sampling", Line("q/s0", "q", 0, True, None))
+    with pytest.raises(InputError, match=r"about other questions than the stage problems \(q/s0\)"):
+        list(by_question(tmp_path, "problems", "sampling"))
+
+
+def test_folders_in_the_way_of_a_stage_are_named(tmp_path):
+    path_of(tmp_path, "grading").with_name(".grading.jsonl.unfinished").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"grading.jsonl cannot be written: .*Is a directory"):
+        write(tmp_path, "grading", line(0))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "stages").touch()
+    with pytest.raises(InputError, match=r"grading.jsonl cannot be written"):
+        write(tmp_path / "other", "grading", line(0))

@@ -102,6 +102,52 @@ def test_llama3_ids_are_those_of_metas_own_encoder(llama3_tokenizer, llama3_bpe_
         assert renderer.prompt_ids(question) == [128000, *meta.encode(text, disallowed_special=())]
 
 
+# --- worked examples before the prompt ------------------------------------------------------------------------------
+
+SHOTS = [("What is 1 + 1?", "It is 2."), ("What is 9 - 2?", "It is 7.")]
+BLANK_LINES_IDS = {"smollm2": [16506], "llama3": [1432]}
+
+
+def test_no_shots_change_nothing(renderer, model):
+    assert renderer.prompt_text(QUESTION, []) == TEXT
+    assert renderer.prompt_ids(QUESTION, []) == PROMPT_IDS[model]
+
+
+def test_shots_are_training_rows_with_two_blank_lines_between(renderer):
+    assert renderer.prompt_text(QUESTION, SHOTS) == (
+        "### Instruction:\nWhat is 1 + 1?\n\n### Response: Let's think step by step. It is 2.\n\n\n"
+        "### Instruction:\nWhat is 9 - 2?\n\n### Response: Let's think step by step. It is 7.\n\n\n" + TEXT
+    )
+
+
+def test_shots_have_the_ids_of_their_training_rows_and_one_bos(renderer, tokenizer, model):
+    bos = PROMPT_IDS[model][:1] if model == "llama3" else []
+    rows = [renderer.encode(*shot).input_ids[len(bos) : -1] + BLANK_LINES_IDS[model] for shot in SHOTS]
+    ids = renderer.prompt_ids(QUESTION, SHOTS)
+    assert ids == bos + rows[0] + rows[1] + PROMPT_IDS[model][len(bos) :]
+    assert tokenizer.eos_token_id not in ids
+    assert tokenizer.decode(ids[len(bos) :]) == renderer.prompt_text(QUESTION, SHOTS)
+
+
+def test_shots_of_a_chat_template_are_earlier_turns(smollm2_tokenizer):
+    text = Renderer(smollm2_tokenizer, "chat").prompt_text(QUESTION, SHOTS[:1])
+    assert text == (
+        CHAT_PREFIX + "What is 1 + 1?<|im_end|>\n<|im_start|>assistant\nIt is 2.<|im_end|>\n"
+        "<|im_start|>user\n" + QUESTION + "<|im_end|>\n<|im_start|>assistant\n"
+    )
+    ids = Renderer(smollm2_tokenizer, "chat").prompt_ids(QUESTION, SHOTS[:1])
+    assert ids == smollm2_tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert ids.count(smollm2_tokenizer.eos_token_id) == 4  # <|im_end|> after each of the four turns
+
+
+@pytest.mark.parametrize("template", ["lemma", "chat"])
+@pytest.mark.parametrize("shot", [("a {} b", "It is 2."), ("What?", "It is {}.")])
+def test_shots_must_not_spell_special_tokens(smollm2_tokenizer, template, shot):
+    eos = smollm2_tokenizer.eos_token
+    with pytest.raises(InputError, match="spells the special token"):
+        Renderer(smollm2_tokenizer, template).prompt_ids(QUESTION, [tuple(text.format(eos) for text in shot)])
+
+
 # --- the loss on the wrong part -------------------------------------------------------------------------------------
 
 # (output, error_span, tokens of the completion without EOS, which of them belong to the wrong part)
@@ -189,6 +235,13 @@ def test_sentencepiece_like_tokenizer_gets_no_doubled_space(sentencepiece_like):
     assert row.input_ids[0] == 1 and row.input_ids.count(1) == 1 and row.input_ids[-1] == 2
     pieces = "".join(sentencepiece_like.convert_ids_to_tokens(row.input_ids[1:-1]))
     assert pieces == "▁" + (TEXT + " " + ANSWER).replace(" ", "▁")
+
+
+def test_sentencepiece_like_tokenizer_puts_no_space_at_the_end_of_a_shot(sentencepiece_like):
+    ids = Renderer(sentencepiece_like).prompt_ids(QUESTION, [(QUESTION, ANSWER)])
+    pieces = "".join(sentencepiece_like.convert_ids_to_tokens(ids))
+    prompt = "▁" + TEXT.replace(" ", "▁")
+    assert pieces == "<s>" + prompt + "▁" + ANSWER.replace(" ", "▁") + "\n\n\n" + prompt
 
 
 def test_sentencepiece_like_tokenizer_places_error_spans(sentencepiece_like):

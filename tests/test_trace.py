@@ -219,3 +219,18 @@ def test_terminal_gets_frames_and_the_wrong_part_in_red(tmp_path, monkeypatch):
 def test_files_and_pipes_get_plain_text(tmp_path):
     # Under pytest the standard output is no terminal.
     assert "\x1b" not in trace(collection(tmp_path), "q7/s0/fix")
+
+
+@pytest.mark.parametrize("text", ['{"id":"q7/s0/fix"}', '["id","q7/s0/fix"]'])
+def test_a_row_of_another_form_is_a_fault_of_the_folder(tmp_path, text):
+    (tmp_path / "dataset.jsonl").write_text(text + "\n")
+    with pytest.raises(InputError, match=r"a line about q7/s0/fix .* is damaged"):
+        trace(tmp_path, "q7/s0/fix")
+
+
+@pytest.mark.parametrize("name", ["\udcff", "\x1b[2J", "a\0"])
+def test_an_id_that_none_can_be_is_named_without_its_signs(tmp_path, name):
+    (tmp_path / "dataset.jsonl").touch()
+    with pytest.raises(InputError, match="has no row") as caught:
+        trace(tmp_path, name)
+    assert str(caught.value).isprintable()

@@ -12,7 +12,6 @@ from typing import Any
 from lemma_train.collection.asking import Teacher
 from lemma_train.collection.graded import attempt_of
 from lemma_train.collection.records import Attempt
-from lemma_train.collection.replies import ReplyFault
 from lemma_train.collection.reply_checks import check_analysis
 from lemma_train.collection.stage_files import Line, by_question
 from lemma_train.collection.steps import split_steps
@@ -51,8 +50,6 @@ async def work(item: Wrong, teacher: Teacher, taxonomy: Taxonomy) -> Line:
 
     async def check(fields: dict[str, Any]) -> Attempt:
         error_type, step, explanation = check_analysis(fields, inputs, taxonomy)
-        if not 1 <= step <= len(spans):
-            raise ReplyFault("step_out_of_range", f"first_wrong_step must be between 1 and {len(spans)}.")
         return replace(attempt, error_type=error_type, explanation=explanation, wrong_span=spans[step - 1])
 
     answer = await teacher.ask("analysis", attempt.id, inputs, check)

@@ -9,7 +9,7 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 import orjson
 
@@ -19,9 +19,11 @@ from lemma_train.collection.prompting import Prompts, retry_messages
 from lemma_train.collection.replies import ReplyFault, parse_reply
 from lemma_train.collection.settings import ModelSettings
 from lemma_train.collection.stage_files import Call, Line
+from lemma_train.errors import InputError
 from lemma_train.llm.protocol import LanguageModel, Rejected, Reply, Request, Unanswered
 
 T = TypeVar("T")
+REFUSED_IN_A_ROW = 20  # no row of a data set is at fault then
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,13 @@ class Asker:
         self._journal = journal
         self._meter = meter
         self._sent = sent
+        self._refused = 0  # requests that the server called bad, since the last that it answered
 
     async def reply(self, request: Request, item: str, attempt: int, prompt: str | None) -> tuple[str, Reply]:
         """The journal's key of the reply, and the reply.
 
         Raises:
-            Unanswered, Rejected: as the model raises them. BudgetSpent: see there.
+            Unanswered, Rejected: as the model raises them. BudgetSpent: see there. InputError: the journal is damaged.
         """
         key = _key(self.identity, item, attempt, request)
         stored = self._journal.get(key)
@@ -84,7 +87,10 @@ class Asker:
                 try:
                     reply = await self._model().generate(request)
                     stored = {"text": reply.text, "finish_reason": reply.finish_reason}
+                    self._refused = 0
                 except Rejected as error:
+                    if error.reason == "bad_request":  # perhaps the server's set-up: to be sent again once it is mended
+                        self._refuse(error)
                     # Stored as well: the same request would be refused at every start.
                     reply = Reply("")
                     stored = {"text": "", "finish_reason": "stop", "rejected": [error.reason, str(error)]}
@@ -97,11 +103,28 @@ class Asker:
                 await self._journal.put(key, {**stored, "at": int(time.time())})
                 self._meter.count(request.task, usage)
             self._sent()
-        if "rejected" in stored:
-            raise Rejected(*stored["rejected"])
-        return key, Reply(
-            **{name: stored[name] for name in ("text", "finish_reason", "prompt_tokens", "completion_tokens")}
-        )
+        try:
+            rejected = [str(told) for told in stored.get("rejected", ())]
+            text, ended = stored["text"], stored["finish_reason"]
+            if not isinstance(text, str) or ended not in ("stop", "length", "refusal") or len(rejected) not in (0, 2):
+                raise TypeError(key)
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                f"{self._journal.file}: the entry with the key {key} is damaged; delete its line to have the request "
+                "sent again."
+            ) from error
+        if rejected:
+            raise Rejected(*rejected)
+        return key, Reply(text, ended, stored["prompt_tokens"], stored["completion_tokens"])
+
+    def _refuse(self, error: Rejected) -> NoReturn:
+        self._refused += 1
+        if self._refused >= REFUSED_IN_A_ROW:
+            raise InputError(
+                f"The server of {self.settings.model!r} refused {self._refused} requests in a row, the last because: "
+                f"{error}. Mend the model's settings or the server and start the same command again."
+            ) from error
+        raise error
 
 
 class Teacher:

@@ -12,13 +12,16 @@ from pathlib import Path
 from lemma_train.collection.assembly import assemble
 from lemma_train.collection.candidates import Candidate, reference_rows, sample_rows, trajectory_rows
 from lemma_train.collection.data_card import write_card
+from lemma_train.collection.decontamination import Benchmarks
+from lemma_train.collection.frame import spent
 from lemma_train.collection.funnel import funnel, students_error_types
 from lemma_train.collection.graded import failure_rate
 from lemma_train.collection.injection import rows_of
+from lemma_train.collection.mixing import Shares
 from lemma_train.collection.models import Role, identity
-from lemma_train.collection.pipeline import spent
 from lemma_train.collection.settings import CollectSettings
 from lemma_train.collection.stage_files import by_question, path_of, read_stage
+from lemma_train.errors import InputError
 from lemma_train.problems import Problem
 
 TASKS = ("analysis", "injection", "fix_and_continue", "fresh_and_restart", "smoothing")
@@ -71,13 +74,36 @@ def write_data_set(settings: CollectSettings, folder: Path, journals: list[Path]
     return folder / "dataset.jsonl"
 
 
+def check_assembly(settings: CollectSettings) -> None:
+    """Find what is wrong with the block `assembly` before anything is paid for.
+
+    Raises:
+        InputError: shares that make no sense, or benchmarks that cannot be read.
+    """
+    wanted = settings.assembly
+    try:
+        Shares(wanted.rows, wanted.strategies, wanted.origins, wanted.references, wanted.right_samples)
+        Benchmarks(wanted.decontaminate, wanted.decontaminate_overlap)
+    except InputError as error:
+        raise InputError(f"assembly: {error}") from error
+
+
 def _candidates(settings: CollectSettings, folder: Path) -> Iterator[Candidate]:
     problems = {line.problem_id: Problem(**line.record) for line in read_stage(folder, "problems") if line.kept}
-    parts = [trajectory_rows(read_stage(folder, "smoothing"), problems.__getitem__)]
+
+    def problem_of(problem_id: str) -> Problem:
+        if problem_id not in problems:
+            raise InputError(
+                f"{path_of(folder, 'problems')} does not hold {problem_id}, which a later stage does: the questions "
+                "have changed since; run all stages again."
+            )
+        return problems[problem_id]
+
+    parts = [trajectory_rows(read_stage(folder, "smoothing"), problem_of)]
     if settings.assembly.references:
         parts.append(reference_rows(read_stage(folder, "problems")))
     if settings.assembly.right_samples and path_of(folder, "grading").is_file():
-        parts.append(sample_rows(read_stage(folder, "grading"), problems.__getitem__))
+        parts.append(sample_rows(read_stage(folder, "grading"), problem_of))
     return chain(*parts)
 
 

@@ -5,8 +5,9 @@ says of every candidate whether it is in the set and why not; and the numbers fo
 grades nothing.
 
 Texts wait in a file while the choice is made from light entries, so that memory does not grow with them. The order of
-the checks is: the training row's own rules, benchmarks, repetitions, the cap per question, proportions. What is chosen
-and in which order it stands depends on ids and seed alone, not on how or when the candidates came.
+the checks is: the training row's own rules, benchmarks, kinds without a share, repetitions, the cap per question,
+proportions. What is chosen and in which order it stands depends on ids and seed alone, not on how or when the
+candidates came.
 """
 
 import hashlib
@@ -34,7 +35,8 @@ class Assembled:
 
     entered, kept: rows, by "strategy/origin". reasons: rows left out, by reason.
     pools: for each side of a proportion its rows at hand and those taken.
-    benchmarks: file -> questions read. contaminated: file -> {"exact" or "overlap": questions removed}.
+    benchmarks: file -> questions read. overlap: the share of runs from which questions count as the same, or None
+        without benchmarks. contaminated: file -> {"exact" or "overlap": questions removed}.
     contaminated_examples: a few of the removed problems, `{problem_id, detail}`.
     """
 

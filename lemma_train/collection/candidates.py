@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lemma_train.collection.records import Attempt, Draft
+from lemma_train.collection.graded import attempt_of
+from lemma_train.collection.smoothing import draft_of
 from lemma_train.collection.stage_files import Line
 from lemma_train.problems import Problem
 
@@ -27,7 +28,7 @@ def trajectory_rows(lines: Iterable[Line], problem_of: Callable[[str], Problem])
     """Candidates from the kept lines of the stage smoothing. problem_of: the problem of an id."""
     for line in lines:
         if line.kept:
-            draft = Draft(**line.record)
+            draft = draft_of(line)
             row = {
                 **_row(draft.id, problem_of(draft.problem_id), draft.output, draft.strategy),
                 "error_origin": draft.error_origin,
@@ -51,7 +52,7 @@ def sample_rows(lines: Iterable[Line], problem_of: Callable[[str], Problem]) -> 
     """Candidates of the strategy `sample` from the stage grading: the student's right answers."""
     for line in lines:
         if line.kept and line.record["correct"] is True and line.record["origin"] == "student":
-            attempt = Attempt(**line.record)
+            attempt = attempt_of(line)
             row = _row(attempt.id, problem_of(attempt.problem_id), attempt.text, "sample")
             yield Candidate(attempt.id, attempt.problem_id, line.order, row)
 

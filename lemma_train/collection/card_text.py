@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from lemma_train.collection.dataset_files import PARQUET
+from lemma_train.collection.trace_text import visible
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _FIELDS = """\
@@ -178,7 +179,7 @@ def _assembly(assembled: Mapping[str, Any] | None) -> list[str]:
 def _origin(numbers: Mapping[str, Any]) -> list[str]:
     sections = []
     if numbers["models"] or numbers["prompts"]:
-        rows = [[role, f"`{_inline(model)}`"] for role, model in numbers["models"].items()]
+        rows = [[role, f"`{_code(model)}`"] for role, model in numbers["models"].items()]
         rows += [[f"prompt of {task}", f"`{fingerprint}`"] for task, fingerprint in numbers["prompts"].items()]
         sections += ["## Models and prompts", _table(["", "name or fingerprint"], rows)]
     if numbers["usage"]:
@@ -198,7 +199,7 @@ def _examples(rows: Iterable[Mapping[str, Any]]) -> list[str]:
         if span:
             output = f"{output[: span[0]]}[[{output[span[0] : span[1]]}]]{output[span[1] :]}"
         facts = [row["strategy"], row["error_origin"], row["error_type"], f"answer {row['answer']}"]
-        text = f"{row['instruction']}\n\n{output}"
+        text = visible(f"{row['instruction']}\n\n{output}")
         fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
         told = ", ".join(_inline(fact) for fact in facts if fact)
         sections.append(f"**{_inline(row['id'])}**: {told}\n\n{fence}text\n{text}\n{fence}")
@@ -218,8 +219,13 @@ def _share(count: int, total: int) -> str:
 
 
 def _inline(text: Any) -> str:
-    """Text from outside on one line, where it cannot end a table cell or open a tag."""
-    return " ".join(str(text).split()).replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
+    """Text from outside on one line, where it cannot end a table cell, open a tag, or become a link or a picture."""
+    return _code(text).replace("<", "&lt;").replace("[", "\\[").replace("]", "\\]")
+
+
+def _code(text: Any) -> str:
+    """As `_inline`, for text between backticks, where nothing else has a meaning."""
+    return visible(" ".join(str(text).split())).replace("|", "\\|").replace("`", "'")
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

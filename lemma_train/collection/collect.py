@@ -13,11 +13,12 @@ from typing import Any
 import uvloop
 
 from lemma_train.collection import estimate as estimates
-from lemma_train.collection.assembling import write_data_set
+from lemma_train.collection.assembling import check_assembly, write_data_set
 from lemma_train.collection.engine import Unfinished
+from lemma_train.collection.frame import spent
 from lemma_train.collection.funnel import funnel
 from lemma_train.collection.graded import failure_rate
-from lemma_train.collection.pipeline import open_run, resolved, run_stages, spent
+from lemma_train.collection.pipeline import open_run, resolved, run_stages
 from lemma_train.collection.settings import CollectSettings
 from lemma_train.collection.shards import Shard, shards_in
 from lemma_train.collection.stage_files import STAGES, merge_stages, path_of, read_stage
@@ -56,6 +57,8 @@ def collect(settings: CollectSettings, stage: str | None = None, shard: Shard | 
         raise InputError("--stage assembly joins all shards; leave --shard out.")
     if shard is not None and path_of(whole, "problems").exists():
         raise InputError(f"output_dir: {whole} already holds a collection in one piece; choose another folder.")
+    if stage in (None, "assembly"):
+        check_assembly(settings)
     with claim(folder):
         if shards and shard is None:
             _join(shards, whole, settings)
@@ -118,7 +121,13 @@ def _join(shards: list[Shard], whole: Path, settings: CollectSettings) -> None:
                     f"Shard {shard.number}/{shard.count} has not finished (no {stage} yet); run it with --shard "
                     f"{shard.number}/{shard.count}, then join again."
                 )
-        stored = _comparable(json.loads((shard.folder / "recipe.json").read_text(encoding="utf-8")))
+        recipe = shard.folder / "recipe.json"
+        try:
+            stored = _comparable(json.loads(recipe.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{recipe} is missing or damaged; run the shard again with --shard {shard.number}/{shard.count}."
+            ) from error
         if stored != _comparable(resolved(settings)):
             keys = [key for key in stored if stored[key] != _comparable(resolved(settings)).get(key)]
             raise InputError(

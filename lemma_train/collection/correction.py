@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from lemma_train.collection.asking import Teacher
-from lemma_train.collection.filters import Limits, fault_of
+from lemma_train.collection.filters import fault_of, fault_of_prefix
 from lemma_train.collection.graded import attempt_of, failure_rate
 from lemma_train.collection.injection import errors_of_each_origin
 from lemma_train.collection.records import Attempt, Draft, Strategy
 from lemma_train.collection.replies import ReplyFault
 from lemma_train.collection.reply_checks import check_correction
-from lemma_train.collection.settings import Correction, Injection
+from lemma_train.collection.settings import Correction, Filters, Injection
 from lemma_train.collection.stage_files import Line, by_question
 from lemma_train.collection.taxonomy import Taxonomy
 from lemma_train.collection.verdicts import Verdicts
 from lemma_train.problems import Problem
 
-SUFFIXES: dict[str, str] = {"fix_and_continue": "fix", "fresh_and_restart": "restart"}
+_SUFFIXES: dict[Strategy, str] = {"fix_and_continue": "fix", "fresh_and_restart": "restart"}
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,18 @@ def _shown(settings: Correction, strategy: Strategy, problem: Problem, right: st
 
 
 async def work(
-    item: Error, settings: Correction, limits: Limits, teacher: Teacher, taxonomy: Taxonomy, verdicts: Verdicts
+    item: Error, settings: Correction, limits: Filters, teacher: Teacher, taxonomy: Taxonomy, verdicts: Verdicts
 ) -> Line:
     problem, attempt = item.problem, item.attempt
     assert attempt.wrong_span is not None and attempt.error_type is not None
     start, end = attempt.wrong_span
     prefix = attempt.text[:end] if settings.truncate else attempt.text
     span = (start, end) if settings.truncate else (start, len(prefix))
-    name = f"{attempt.id}/{SUFFIXES[item.strategy]}"
+    name = f"{attempt.id}/{_SUFFIXES[item.strategy]}"
+    # No reply can mend the beginning; none is paid for.
+    fault = fault_of_prefix(prefix, span, problem.question, problem.solution, limits)
+    if fault is not None:
+        return Line(name, problem.id, item.order, False, None, *fault)
     inputs: dict[str, Any] = {
         "question": problem.question,
         "prefix": prefix,
@@ -103,7 +107,7 @@ async def work(
     return answer.line(name, problem.id, item.order)
 
 
-async def accept(draft: Draft, problem: Problem, limits: Limits, verdicts: Verdicts) -> Draft:
+async def accept(draft: Draft, problem: Problem, limits: Filters, verdicts: Verdicts) -> Draft:
     """The draft, if it is a trajectory: its structure holds and its final answer is right.
 
     Raises:

@@ -46,7 +46,8 @@ class Benchmarks:
             be named. Fields found without that: body and question together, else question, problem, sQuestion,
             instruction, prompt, query, input, text, in any case of letters.
         overlap: the share in [0, 1] of the runs of 13 words, counted in the shorter question, from which two
-            questions are the same; 0 takes a single shared run for enough.
+            questions are the same; 0 takes a single shared run for enough. A question of fewer words has no run: it
+            is found only where it is exactly the same.
 
     Raises:
         InputError: an entry is no path, its file is missing or unreadable, or a row has no question.
@@ -62,12 +63,13 @@ class Benchmarks:
             raise InputError(f"decontaminate_overlap: it is a share from 0 to 1, not {overlap!r}.")
         self.overlap = overlap
         self.questions: Counter[str] = Counter()  # file -> questions read
+        self._labels: dict[str, str] = {}  # path -> the name that the file is known by
         self._places: list[tuple[str, int, int]] = []  # file, row and number of runs of each question
         self._exact: dict[bytes, int] = {}
         self._runs: dict[bytes, list[int]] = {}
         for entry in entries:
-            for file, row, question in _questions(entry):
-                self._add(file, row, question)
+            for path, row, question in _questions(entry):
+                self._add(self._label(path), row, question)
 
     def find(self, question: str) -> Match | None:
         """The benchmark row that holds this question; an exact match wins, then the largest overlap."""
@@ -84,6 +86,14 @@ class Benchmarks:
             return None
         file, row, _ = self._places[-best[1]]
         return Match(file, row, "overlap", best[0])
+
+    def _label(self, path: str) -> str:
+        """The file's name, with as many folders before it as no earlier file shares: many are called test.jsonl."""
+        if path not in self._labels:
+            parts, taken = Path(path).parts, set(self._labels.values())
+            tails = ("/".join(parts[-count:]) for count in range(1, len(parts) + 1))
+            self._labels[path] = next((tail for tail in tails if tail not in taken), path)
+        return self._labels[path]
 
     def _add(self, file: str, row: int, question: str) -> None:
         number = len(self._places)
@@ -116,7 +126,7 @@ def _questions(entry: Any) -> Iterator[tuple[str, int, str]]:
         if located.fault is not None:
             raise InputError(f"decontaminate: {located.file}, line {located.line}: {located.fault[1]}; mend the file.")
         question = _question(located.row, field, f"{located.file}, row {located.line}")
-        yield Path(located.file).name, located.line, question
+        yield str(located.file), located.line, question
 
 
 def _question(row: Any, field: str | None, place: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from lemma_train.collection.injection import errors_of_each_origin
 from lemma_train.collection.meter import Meter, Usage
 from lemma_train.collection.prompting import Prompts
 from lemma_train.collection.sampling import prompt_format
@@ -44,7 +45,16 @@ def estimate(
     meter: Meter,
     failure_rate: float | None,
 ) -> list[Expected]:
-    """The tasks in their order. failure_rate: measured share of wrong answers, or None where none is known yet."""
+    """The tasks in their order; those that are not asked for are left out.
+
+    Each answer of a question is taken to fail independently at the same rate. Real failures gather on hard questions,
+    so fewer questions fail and fewer errors are injected than is said here.
+
+    Args:
+        problems: at least one.
+        meter: what the journal holds; a copied journal counts too.
+        failure_rate: measured share of wrong answers, or None where none is known yet.
+    """
     rate = ASSUMED_FAILURE_RATE if failure_rate is None else failure_rate
     examples = problems[:: max(1, len(problems) // _EXAMPLES)]
     expected = []
@@ -76,7 +86,7 @@ def _requests(settings: CollectSettings, questions: int, rate: float) -> dict[st
     failed = 1 - (1 - rate) ** samples if samples and settings.injection.only_failed else 1.0
     injected_each = 0.0
     if settings.injection.allocation == "failure_rate":
-        injected_each = rate * settings.injection.k_max / 2 / len(strategies)
+        injected_each = float(errors_of_each_origin(settings.injection, settings.correction, rate))
         own_each = min(wrong_each * KEPT, injected_each)
     else:
         own_each = wrong_each * KEPT
@@ -104,7 +114,7 @@ def _tokens(
         lengths = [len(template) + len(problem.question) for problem in examples]
     else:
         lengths = [
-            sum(len(turn["content"]) for turn in prompts.messages(task, _stand_ins(task, problem, taxonomy)))
+            sum(len(turn["content"]) for turn in prompts.messages(task, _stand_ins(problem, taxonomy)))
             for problem in examples
         ]
     reply = {
@@ -118,7 +128,7 @@ def _tokens(
     return fmean(lengths) / CHARS_A_TOKEN, reply
 
 
-def _stand_ins(task: str, problem: Problem, taxonomy: Taxonomy) -> Mapping[str, Any]:
+def _stand_ins(problem: Problem, taxonomy: Taxonomy) -> Mapping[str, Any]:
     """Values of about the right length for a prompt whose real ones do not exist yet."""
     solution = problem.solution or "x" * 400
     half = solution[: len(solution) // 2] or "x"
@@ -161,6 +171,6 @@ def as_text(expected: Sequence[Expected], failure_rate: float | None, currency: 
     rate = ASSUMED_FAILURE_RATE if failure_rate is None else failure_rate
     rows.append(
         f"{rate:.0%} of the student's answers are wrong ({known}); {CHARS_A_TOKEN:g} characters a token; one reply in "
-        f"ten asked for again. Tokens and {currency} are of the requests that are left."
+        f"ten asked for again; nothing cached. Tokens and {currency} are of the requests that are left."
     )
     return "\n".join(rows)

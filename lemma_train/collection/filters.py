@@ -7,25 +7,12 @@ form only; whether the final answer is right is for grading. The rules about wor
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from lemma_train.collection.leaks import leak_in, markup_in
 from lemma_train.collection.records import Draft
 from lemma_train.collection.reflections import finds_all_well, is_reflection
+from lemma_train.collection.settings import Filters
 from lemma_train.collection.steps import split_steps
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Bounds of a trajectory's length, in characters of the whole output.
-
-    min_characters: our choice; a wrong step, a doubt and an answer do not fit in fewer.
-    max_characters: about the 4,096 tokens that the authors train with, at two characters a token for dense formulas.
-    """
-
-    min_characters: int = 40
-    max_characters: int = 8192
-
 
 _FINAL_ANSWER = re.compile(
     r"\\(?:boxed|fbox)\b|\banswers?\b[^.?!\n]{0,80}?(?:\bis\b|\bare\b|\bequals\b|=|:)|####", re.IGNORECASE
@@ -37,48 +24,74 @@ _LONGEST_CIRCLE = 12  # words
 _CIRCLED = 24  # words that repeat those before them, so "very very big" and a list of the same coins stay
 
 
+def fault_of_prefix(
+    prefix: str, wrong_span: tuple[int, int], question: str, reference_solution: str | None, limits: Filters
+) -> tuple[str, str] | None:
+    """Why a wrong beginning can be part of no trajectory, as `(reason, sentence)`, or None where it can.
+
+    Reasons: `no_wrong_prefix`, `too_long`, `prefix_is_right`, `leak`, `markup`, `repeats_itself`; see `fault_of`.
+    """
+    start, end = wrong_span
+    wrong_part = prefix[start:end] if 0 <= start < end <= len(prefix) else ""
+    if not any(character.isalnum() for character in wrong_part):
+        return "no_wrong_prefix", f"The wrong part {wrong_span} of the prefix is empty."
+    if len(prefix) > limits.max_characters:
+        return "too_long", f"The prefix alone has {len(prefix)} characters, more than {limits.max_characters}."
+    if reference_solution is not None and starts_with(reference_solution, prefix):
+        return "prefix_is_right", "The prefix is how the reference solution begins; nothing in it is wrong."
+    return _traces_in(prefix, question) or _repeats(prefix)
+
+
 def fault_of(
-    draft: Draft, question: str, reference_solution: str | None, limits: Limits | None = None
+    draft: Draft, question: str, reference_solution: str | None, limits: Filters | None = None
 ) -> tuple[str, str] | None:
     """Why a draft is no trajectory, as `(reason, sentence)`, or None where it is one.
 
-    Reasons, in the order in which they are looked for: `no_wrong_prefix`, `too_short`, `too_long`, `prefix_is_right`,
-    `no_reflection`, `leak`, `markup`, `repeats_itself`, `no_final_answer`, `unbroken`.
-
+    - `no_wrong_prefix`: no letter or digit of the prefix is marked as wrong.
+    - `too_short`, `too_long`: see `settings.Filters`.
     - `prefix_is_right`: the prefix, letter for letter but for case and spacing, is how the reference solution begins,
       or the reflection finds that all is well.
     - `no_reflection`: see `reflections.is_reflection`.
+    - `leak`, `markup`: see `leaks`.
     - `repeats_itself`: a sentence stands four times, or the text goes round in a circle of at most twelve words.
+    - `no_final_answer`: the continuation states none.
     - `unbroken`: fix_and_continue writes the wrong step again, word for word.
     """
-    limits = limits or Limits()
+    limits = limits or Filters()
+    fault = fault_of_prefix(draft.prefix, draft.wrong_span, question, reference_solution, limits)
+    if fault is not None:
+        return fault
     output = draft.output
-    start, end = draft.wrong_span
-    wrong_step = draft.prefix[start:end] if 0 <= start < end <= len(draft.prefix) else ""
-    if not any(character.isalnum() for character in wrong_step):
-        return "no_wrong_prefix", f"The wrong part {draft.wrong_span} of the prefix is empty."
     if len(output) < limits.min_characters:
         return "too_short", f"The whole has {len(output)} characters, fewer than {limits.min_characters}."
     if len(output) > limits.max_characters:
         return "too_long", f"The whole has {len(output)} characters, more than {limits.max_characters}."
-    if reference_solution is not None and starts_with(reference_solution, draft.prefix):
-        return "prefix_is_right", "The prefix is how the reference solution begins; nothing in it is wrong."
     if finds_all_well(draft.reflection):
         return "prefix_is_right", f"The reflection finds nothing wrong: {draft.reflection[:120]!r}."
     if not is_reflection(draft.reflection):
         return "no_reflection", f"The reflection shows no doubt and corrects nothing: {draft.reflection[:120]!r}."
-    for part in (draft.prefix, draft.reflection, draft.continuation):
-        if (found := leak_in(part, question)) is not None:
-            return "leak", f"The text must not say {found[:80]!r}; the writer knows nothing of it."
-        if (found := markup_in(part)) is not None:
-            return "markup", f"The text must not hold {found[:80]!r}; write plain text."
-    if (repeated := repetition(output)) is not None:
-        return "repeats_itself", f"The text says again and again {repeated[:80]!r}."
+    fault = _traces_in(draft.reflection, question) or _traces_in(draft.continuation, question) or _repeats(output)
+    if fault is not None:
+        return fault
     if not states_answer(draft.continuation):
         return "no_final_answer", 'The continuation must end with "The answer is X."'
+    wrong_step = draft.prefix[slice(*draft.wrong_span)]
     if draft.strategy == "fix_and_continue" and _holds_step(draft.continuation, wrong_step):
         return "unbroken", f"The continuation must mend the wrong step, not repeat it: {wrong_step[:80]!r}."
     return None
+
+
+def _traces_in(part: str, question: str) -> tuple[str, str] | None:
+    if (found := leak_in(part, question)) is not None:
+        return "leak", f"The text must not say {found[:80]!r}; the writer knows nothing of it."
+    if (found := markup_in(part)) is not None:
+        return "markup", f"The text must not hold {found[:80]!r}; write plain text."
+    return None
+
+
+def _repeats(text: str) -> tuple[str, str] | None:
+    repeated = repetition(text)
+    return None if repeated is None else ("repeats_itself", f"The text says again and again {repeated[:80]!r}.")
 
 
 def states_answer(text: str) -> bool:

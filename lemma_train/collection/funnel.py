@@ -1,6 +1,7 @@
 """How many items came into each stage and what became of them, counted from the stage files.
 
-Enters: a collection's folder. Leaves: plain counts, for the data card. It streams the files and asks no model.
+Enters: a collection's folder. Leaves: plain counts, for the data card and `--status`. It streams the files and asks no
+model.
 """
 
 from collections import Counter

@@ -2,7 +2,7 @@
 
 Enters: problems, graded and analysed attempts. Leaves: injected attempts with `error_type`, `explanation` and
 `wrong_span`, whose final answer has been found wrong. The types follow the measured distribution of the student's own
-errors (arXiv 2503.17439, section 3.2); LEMMA-Hard's allocation by failure rate is an option.
+errors (arXiv 2503.17439); LEMMA-Hard's allocation by failure rate is an option.
 """
 
 import math
@@ -58,7 +58,7 @@ def items(
 
     Args:
         sampled: whether the student has answered; otherwise every question counts as failed.
-        measured: of the whole data set, by source; used where `types` is `data_set`.
+        measured: see `measured_types`; used where `types` is `data_set`.
     """
     stages = ("problems", "grading", "analysis") if sampled else ("problems",)
     for asked, *rest in by_question(folder, *stages):
@@ -77,7 +77,7 @@ def items(
 
 def rows_of(settings: Injection, rate: float) -> int:
     """LEMMA-Hard: how many rows a question of this failure rate gets, from both origins together."""
-    return round(rate * settings.k_max)
+    return math.floor(rate * settings.k_max + 0.5)  # round() takes 2.5 to 2 and 7.5 to 8
 
 
 def errors_of_each_origin(settings: Injection, correction: Correction, rate: float) -> int:
@@ -94,14 +94,13 @@ def _count(settings: Injection, correction: Correction, rate: float) -> int:
 def _weights(
     settings: Injection, taxonomy: Taxonomy, own: Mapping[str, int], measured: Mapping[str, int]
 ) -> dict[str, float]:
-    injectable = [known.name for known in taxonomy.types if known.injectable]
     chosen: Mapping[str, float]
     if isinstance(settings.types, dict):
         chosen = settings.types
     else:
         chosen = {"question": own, "data_set": measured, "uniform": {}}[settings.types]
-    weights = {name: float(chosen.get(name, 0)) for name in injectable}
-    return weights if any(weights.values()) else dict.fromkeys(injectable, 1.0)
+    weights = {name: float(chosen.get(name, 0)) for name in taxonomy.injectable}
+    return weights if any(weights.values()) else dict.fromkeys(taxonomy.injectable, 1.0)
 
 
 async def work(item: Order, teacher: Teacher, taxonomy: Taxonomy, verdicts: Verdicts) -> Line:
@@ -152,5 +151,4 @@ def check_types(types: Any, taxonomy: Taxonomy) -> list[str]:
     """The names among given `injection.types` that cannot be injected."""
     if not isinstance(types, dict):
         return []
-    injectable = {known.name for known in taxonomy.types if known.injectable}
-    return [name for name in types if name not in injectable]
+    return [name for name in types if name not in taxonomy.injectable]

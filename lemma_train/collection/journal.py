@@ -24,7 +24,8 @@ class Journal:
 
     Args:
         file: created where it does not exist. With `writable` false it must not be written to and may be in use.
-        seen: called with every entry that is already there, in order.
+        seen: called with every entry that is already there, in order; a `KeyError`, `TypeError` or `ValueError` from it
+            says that the entry lacks something.
 
     Raises:
         InputError: the file cannot be opened or a line within it is damaged.
@@ -44,6 +45,8 @@ class Journal:
         self._waiting: list[tuple[str, bytes, asyncio.Future[None]]] = []
         self._flusher: asyncio.Task[None] | None = None
         try:
+            if file.exists() and not file.is_file() and not file.is_dir():
+                raise InputError(f"output_dir: {file} is no file, but a pipe or a device; remove it.")
             if writable:
                 file.parent.mkdir(parents=True, exist_ok=True)
             self._handle = os.open(file, os.O_RDWR | os.O_CREAT if writable else os.O_RDONLY, 0o644)
@@ -139,8 +142,13 @@ class Journal:
                     raise InputError(
                         f"{self.file}, line {number} is damaged; delete that line to have its request sent again."
                     ) from error
-                self._places[key] = place << _LENGTH_BITS | len(line)
+                try:
+                    self._places[key] = place << _LENGTH_BITS | len(line)
+                    if seen is not None:
+                        seen(entry)
+                except (ValueError, KeyError, TypeError) as error:
+                    raise InputError(
+                        f"{self.file}, line {number} is damaged; delete that line to have its request sent again."
+                    ) from error
                 place += len(line)
-                if seen is not None:
-                    seen(entry)
         return place

@@ -55,6 +55,8 @@ class Meter:
 
     def count(self, task: str, reply: Mapping[str, Any]) -> None:
         """Add one reply, with its prompt_tokens, completion_tokens and cached_tokens."""
+        if not isinstance(task, str):
+            raise TypeError(f"a task is text, not {task!r}")
         usage = self.usage.setdefault(task, Usage())
         cost = self.price(task, reply["prompt_tokens"], reply["completion_tokens"], reply["cached_tokens"])
         usage.replies += 1

@@ -118,6 +118,9 @@ def quotas(available: Mapping[Cell, int], shares: Shares) -> dict[Pool, int]:
         for side, share in (sides or {}).items():
             if extras < 1 and share and not any(count for cell, count in available.items() if cell[place] == side):
                 return {}
+    for name, share in (("reference", shares.references), ("sample", shares.right_samples)):
+        if isinstance(share, float) and share and not available.get((name, None)):
+            return {}
     for total in range(sum(available.values()), 0, -1):
         found = _split(total, available, shares)
         if found is not None:

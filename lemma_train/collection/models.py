@@ -13,7 +13,7 @@ from lemma_train.errors import InputError, first_line
 from lemma_train.llm.protocol import LanguageModel
 from lemma_train.template import Renderer
 
-Role = Literal["student", "teacher"]
+Role = Literal["student", "teacher", "model"]  # the recipe's block, as messages name it
 
 
 def identity(settings: ModelSettings, role: Role) -> str:
@@ -71,7 +71,7 @@ def open_model(settings: ModelSettings, role: Role, say: Callable[[str], None]) 
     )
 
 
-def open_renderer(settings: ModelSettings) -> Renderer | None:
+def open_renderer(settings: ModelSettings, role: Role = "student") -> Renderer | None:
     """The renderer of the student's prompts where its tokenizer is at hand, else None.
 
     Raises:
@@ -82,7 +82,7 @@ def open_renderer(settings: ModelSettings) -> Renderer | None:
         return None
     from transformers import AutoTokenizer
 
-    key = "student.tokenizer" if settings.tokenizer else "student.model"
+    key = f"{role}.tokenizer" if settings.tokenizer else f"{role}.model"
     try:
         return Renderer(AutoTokenizer.from_pretrained(name), settings.template)
     except InputError as error:

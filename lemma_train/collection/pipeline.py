@@ -15,7 +15,7 @@ from typing import Any
 from lemma_train.collection import analysis, correction, graded, injection, sampling, smoothing
 from lemma_train.collection.asking import Asker, Teacher
 from lemma_train.collection.engine import Unfinished, run_items
-from lemma_train.collection.filters import Limits
+from lemma_train.collection.frame import frame_of, replies_file
 from lemma_train.collection.journal import Journal
 from lemma_train.collection.meter import Meter
 from lemma_train.collection.models import Role, identity, open_model, open_renderer
@@ -24,9 +24,9 @@ from lemma_train.collection.prompting import Prompts
 from lemma_train.collection.settings import CollectSettings
 from lemma_train.collection.shards import Shard
 from lemma_train.collection.stage_files import Line, path_of, write_stage
-from lemma_train.collection.taxonomy import Taxonomy, load_taxonomy
+from lemma_train.collection.taxonomy import Taxonomy
 from lemma_train.collection.verdicts import Verdicts
-from lemma_train.errors import InputError
+from lemma_train.errors import InputError, first_line
 from lemma_train.grading.grader import Grader
 from lemma_train.llm.protocol import LanguageModel
 from lemma_train.problems import load_problems
@@ -48,10 +48,6 @@ class Run:
     verdicts: Verdicts
     models: dict[str, LanguageModel] = field(default_factory=dict)
     progress: StageProgress | None = None
-
-    @property
-    def limits(self) -> Limits:
-        return Limits(**asdict(self.settings.filters))
 
     def asker(self, role: Role) -> Asker:
         settings = getattr(self.settings, role)
@@ -169,7 +165,7 @@ async def _correction(run: Run) -> None:
     settings, teacher = run.settings, run.teacher()
 
     async def work(item: correction.Error) -> Line:
-        return await correction.work(item, settings.correction, run.limits, teacher, run.taxonomy, run.verdicts)
+        return await correction.work(item, settings.correction, settings.filters, teacher, run.taxonomy, run.verdicts)
 
     def items() -> Iterable[correction.Error]:
         return correction.items(run.folder, settings.correction, settings.injection, settings.sampling.enabled)
@@ -182,8 +178,8 @@ async def _smoothing(run: Run) -> None:
 
     async def work(item: smoothing.Rough) -> Line:
         if not settings.smoothing.enabled:
-            return await smoothing.pass_on(item)
-        return await smoothing.work(item, run.limits, teacher, run.verdicts)
+            return smoothing.pass_on(item)
+        return await smoothing.work(item, settings.filters, teacher, run.verdicts)
 
     await _run(run, "smoothing", lambda: smoothing.items(run.folder), work, "teacher")
 
@@ -225,10 +221,18 @@ async def _run(
 
 def _leave_out(run: Run, stage: str) -> None:
     """A stage that is switched off must not leave its file of an earlier recipe to those after it."""
-    path_of(run.folder, stage).unlink(missing_ok=True)
+    try:
+        path_of(run.folder, stage).unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"output_dir: {path_of(run.folder, stage)} cannot be removed: {first_line(error)}.") from error
 
 
 def _analysed_folders(run: Run) -> list[Path]:
+    """Where the analyses of the whole data set lie.
+
+    Raises:
+        Unfinished: another shard has none yet.
+    """
     if run.shard is None:
         return [run.folder]
     missing = [shard for shard in run.shard.all() if not path_of(shard.folder, "analysis").is_file()]
@@ -239,47 +243,6 @@ def _analysed_folders(run: Run) -> list[Path]:
             "this shard again when they are."
         )
     return [shard.folder for shard in run.shard.all()]
-
-
-@dataclass(frozen=True)
-class Frame:
-    """What is known before any reply: taxonomy, prompts, and the meter with what the journal says was spent."""
-
-    taxonomy: Taxonomy
-    prompts: Prompts
-    meter: Meter
-
-
-def frame_of(settings: CollectSettings) -> Frame:
-    """Read taxonomy and prompts.
-
-    Raises:
-        InputError: they are at fault, or the recipe names an error type that they do not have.
-    """
-    folder = Path(settings.prompts).expanduser() if settings.prompts else None
-    taxonomy = load_taxonomy(folder)
-    wrong = injection.check_types(settings.injection.types, taxonomy)
-    if wrong:
-        known = ", ".join(kind.name for kind in taxonomy.types if kind.injectable)
-        raise InputError(f"injection.types: {', '.join(wrong)} cannot be injected; the types are {known}.")
-    meter = Meter({"student": settings.student.prices, "teacher": settings.teacher.prices}, settings.budget)
-    return Frame(taxonomy, Prompts(folder, system_turn=settings.teacher.system_turn), meter)
-
-
-def replies_file(folder: Path) -> Path:
-    return folder / "journal" / "replies.jsonl"
-
-
-def spent(settings: CollectSettings, folders: Iterable[Path]) -> Frame:
-    """The frame, with what the journals in these folders say was used so far; they may be in use."""
-    frame = frame_of(settings)
-    for folder in folders:
-        if replies_file(folder).is_file():
-            with Journal(
-                replies_file(folder), writable=False, seen=lambda entry: frame.meter.count(entry["task"], entry)
-            ):
-                pass
-    return frame
 
 
 def open_run(settings: CollectSettings, folder: Path, shard: Shard | None, stack: ExitStack) -> Run:

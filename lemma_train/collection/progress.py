@@ -20,6 +20,7 @@ class StageProgress:
 
     Args:
         total: how many items the stage has.
+        meter, currency: what was spent so far, over every start, and in what.
     """
 
     def __init__(self, stage: str, total: int, meter: Meter, currency: str) -> None:

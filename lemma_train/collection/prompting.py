@@ -66,7 +66,10 @@ TASKS = tuple(_FIELDS)
 _QUOTED_REPLY = 4000  # characters of a faulty reply that are shown again; what makes it faulty is told in words
 
 # What an expression in a user's template can raise; Jinja's own errors are among the first.
-_TEMPLATE_ERRORS = (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
+_TEMPLATE_ERRORS = (
+    *(jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError),
+    *(MemoryError, RecursionError),
+)
 
 
 class Prompts:
@@ -140,7 +143,9 @@ class Prompts:
             shown["error_types"] = inputs["error_types"]
         try:
             module = self._templates[task].make_module(shown)
-            return str(module.system).strip(), str(module.user).strip()  # type: ignore[attr-defined]
+            texts = str(module.system).strip(), str(module.user).strip()  # type: ignore[attr-defined]
+            "".join(texts).encode()  # half a character, which a template can spell, goes into no request
+            return texts
         except _TEMPLATE_ERRORS as error:
             raise InputError(f"{self._files[task]} cannot be filled in: {first_line(error)}") from error
 
@@ -193,6 +198,8 @@ def _check_names(folder: Path) -> None:
         raise InputError(f"The prompts folder {folder} does not exist.")
     known = {*(f"{task}.jinja" for task in TASKS), _EXAMPLES_FILE, ERROR_TYPES_FILE}
     for path in sorted(folder.iterdir()):
+        if path.name in known and not path.is_file():
+            raise InputError(f"{path} is no file.")
         if path.name not in known and not path.name.startswith("."):
             raise InputError(
                 f"The prompts folder {folder} holds {path.name!r}, which nothing reads; the files are "
@@ -212,6 +219,8 @@ def _compile(environment: jinja2.Environment, path: Path, source: str) -> jinja2
         tree = environment.parse(source)
     except jinja2.TemplateSyntaxError as error:
         raise InputError(f"{path}, line {error.lineno}: {error.message}") from error
+    except RecursionError as error:
+        raise InputError(f"{path}: its brackets are nested too deeply.") from error
     if any(tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends))):
         raise InputError(f"{path}: a prompt stands alone; include, import and extends are not read.")
     texts = {node.target.name: node for node in tree.find_all(nodes.AssignBlock) if isinstance(node.target, nodes.Name)}
@@ -220,9 +229,14 @@ def _compile(environment: jinja2.Environment, path: Path, source: str) -> jinja2
             raise InputError(f"{path} must set {name!r}: {{% set {name} %}} text {{% endset %}}")
     if any(node.name == "row" for node in texts["system"].find_all(nodes.Name)):
         raise InputError(f"{path}: the system text must be the same for all rows; use row in the user text only.")
-    if unknown := meta.find_undeclared_variables(tree) - {"examples", "error_types", "row"}:
+    try:
+        unknown = meta.find_undeclared_variables(tree) - {"examples", "error_types", "row"}
+        template = environment.from_string(tree)
+    except (jinja2.TemplateError, RecursionError) as error:  # such as a filter that does not exist
+        raise InputError(f"{path}: {first_line(error)}") from error
+    if unknown:
         raise InputError(f"{path}: unknown name {sorted(unknown)[0]!r}; known are row, examples and error_types.")
-    return environment.from_string(tree)
+    return template
 
 
 def _read_examples(path: Path, taxonomy: Taxonomy | None) -> dict[str, list[dict[str, Any]]]:

@@ -9,14 +9,15 @@ import difflib
 import functools
 import json
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pydantic
 
 from lemma_train.collection.settings import CollectSettings
-from lemma_train.errors import InputError
+from lemma_train.errors import InputError, first_line
+from lemma_train.llm.endpoint import address
 from lemma_train.recipe_file import override_value, read_yaml, split_overrides
 
 _SHARES = ("assembly.strategies", "assembly.origins", "injection.types")
@@ -35,8 +36,16 @@ _POSITIVE_OR_NULL = (
 _NOT_NEGATIVE = (
     *("injection.per_question", "filters.min_characters", "assembly.references", "assembly.right_samples"),
     *(f"{role}.{key}" for role in ("student", "teacher") for key in ("temperature", "outage_minutes")),
-    *(f"{role}.prices.{key}" for role in ("student", "teacher") for key in ("input", "output")),
+    *(f"{role}.prices.{key}" for role in ("student", "teacher") for key in ("input", "output", "cached_input")),
 )
+_AT_MOST = {
+    **dict.fromkeys(("sampling.samples", "injection.per_question", "injection.k_max"), 100_000),
+    **dict.fromkeys(("student.top_p", "teacher.top_p", "assembly.decontaminate_overlap"), 1),
+}
+_MOST_VALUES, _DEEPEST = 100_000, 50  # of a recipe; aliases of YAML can make a few lines into any number of values
+_LARGEST = 10**18  # what has 64 bits can be written to every file; infinity and NaN are refused with it
+_UNION_TAGS = ("str", "int", "float", "bool")  # with these pydantic tells which reading of a value failed
+_QUOTED = 200  # characters of a value that a message repeats
 
 
 def load_collect_recipe(path: str | Path, overrides: Sequence[str] = ()) -> CollectSettings:
@@ -60,6 +69,7 @@ def load_collect_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Coll
         if not isinstance(target, dict):
             raise InputError(f"command line: --{key} reaches into a key that holds a single value in {path}.")
         target[last] = override_value(text)
+    _check_plain(values, path)
     settings = None
     try:
         # JSON's strict mode takes no "3" for a 3 and no true for a 1, which YAML's own types make possible.
@@ -87,13 +97,49 @@ def _blocks(owner: type) -> list[Any]:
     return [owner, *inner]
 
 
+def _check_plain(values: Any, path: Path) -> None:
+    """Refuse what YAML can say and JSON cannot, and values that go on for ever."""
+    for count, (key, value, depth) in enumerate(_walk(values)):
+        if count > _MOST_VALUES or depth > _DEEPEST:
+            raise InputError(f"{path}: {key[:_QUOTED]}: it holds too many values, or values too deep within others.")
+        if isinstance(value, dict):
+            for name in value:
+                if not isinstance(name, str | int | float | None):
+                    raise InputError(f"{path}: {key}: the key {name!r} must be text; put it into quotes.")
+        if isinstance(value, int | float) and not abs(value) < _LARGEST:
+            raise InputError(f"{path}: {key}: it must be a number of at most 18 digits.")
+        for text in (value, *value) if isinstance(value, dict) else (value,):
+            if isinstance(text, str) and not _is_unicode(text):
+                raise InputError(f"{path}: {key}: {text[:_QUOTED]!r} holds half a character; write it anew.")
+
+
+def _walk(values: Any) -> Iterator[tuple[str, Any, int]]:
+    """Every value with its dotted key and its depth, from the outside in."""
+    waiting: list[tuple[str, Any, int]] = [("", values, 0)]
+    while waiting:
+        key, value, depth = waiting.pop()
+        yield key, value, depth
+        inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        waiting += [(f"{key}.{name}".removeprefix("."), within, depth + 1) for name, within in inner]
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _fault(problem: Any) -> str:
     where = [str(part) for part in problem["loc"]]
-    key = ".".join(part for part in where if not part[:1].isupper() and "[" not in part)
     if problem["type"] == "unexpected_keyword_argument":
+        key = ".".join(where)
         return f"unknown key {key!r}; {_nearest(key)}"
+    key = ".".join(part for part in where if part not in _UNION_TAGS and "[" not in part)
     reason = problem["msg"].removeprefix("Input should be ")
-    return f"{key}: {problem['input']!r} should be {reason}."
+    told = repr(problem["input"])
+    return f"{key}: {told[:_QUOTED]}{'...' if len(told) > _QUOTED else ''} should be {reason}."
 
 
 def _nearest(key: str) -> str:
@@ -106,7 +152,7 @@ def _nearest(key: str) -> str:
     if near:
         return f"did you mean {'.'.join([*blocks, near[0]])}?"
     everywhere = [name for name in _all_keys(CollectSettings) if name.rpartition(".")[2] == last]
-    return f"did you mean {everywhere[0]}?" if everywhere else "docs/collection.md lists the keys."
+    return f"did you mean {everywhere[0]}?" if everywhere else "docs/collection_keys.md lists the keys."
 
 
 def _all_keys(owner: Any, prefix: str = "") -> list[str]:
@@ -124,11 +170,16 @@ def _senseless(settings: CollectSettings) -> list[str]:
 
     faults = [f"{key}: it must be above 0, it is {value(key)}." for key in _POSITIVE if not value(key) > 0]
     faults += [
+        f"{key}: it must be at most {most:,}, it is {value(key)}."
+        for key, most in _AT_MOST.items()
+        if value(key) > most
+    ]
+    faults += [
         f"{key}: it must be above 0 or null, it is {value(key)}."
         for key in _POSITIVE_OR_NULL
         if value(key) is not None and not value(key) > 0
     ]
-    faults += [f"{key}: it must not be negative, it is {value(key)}." for key in _NOT_NEGATIVE if not value(key) >= 0]
+    faults += [f"{key}: it must not be negative, it is {value(key)}." for key in _NOT_NEGATIVE if (value(key) or 0) < 0]
     for key in _SHARES:
         shares = value(key)
         if isinstance(shares, dict) and (not all(share >= 0 for share in shares.values()) or not sum(shares.values())):
@@ -149,6 +200,19 @@ def _senseless(settings: CollectSettings) -> list[str]:
     for role in ("student", "teacher") if settings.sampling.enabled else ("teacher",):
         if getattr(settings, role).engine != "offline" and not getattr(settings, role).model:
             faults.append(f"{role}.model is missing; it names the model that the engine is to use.")
+    for role in ("student", "teacher"):
+        for url in getattr(settings, role).base_urls:
+            try:
+                address(url)  # here already, because the recipe is written to disk before a server is asked
+            except InputError as error:
+                faults.append(f"{role}.{error}")
+    for key in ("output_dir", "prompts"):
+        try:
+            Path(value(key) or "").expanduser().stat()
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, RuntimeError) as error:
+            faults.append(f"{key}: {str(value(key))[:_QUOTED]!r} can be no folder: {first_line(error)[:_QUOTED]}.")
     for key, threshold in (("assembly.near_duplicate_threshold", settings.assembly.near_duplicate_threshold),):
         if threshold is not None and not 0 < threshold <= 1:
             faults.append(f"{key}: it must be above 0 and at most 1, or null; it is {threshold}.")

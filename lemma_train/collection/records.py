@@ -16,6 +16,7 @@ class Attempt:
     """A solution of a problem, by the student or with an injected error.
 
     id: `<problem id>/s<k>` of the student's k-th sample, `<problem id>/i<k>` of the k-th injection.
+    k counts from 0.
     text: the solution, stripped.
     finish_reason: as the model gave it; `length` is a cut-off answer.
     extracted: the final answer that was found in it, or None. correct: the verdict, None where it cannot be graded.
@@ -41,7 +42,8 @@ class Draft:
 
     id: `<attempt id>/fix` or `<attempt id>/restart`.
     prefix: the attempt up to and including its first wrong step (the whole attempt where truncation is off).
-    wrong_span: `[start, end)` characters of `prefix` that hold the wrong part.
+    wrong_span: `[start, end)` characters of `prefix` that hold the wrong part: its first wrong step and, where
+        truncation is off, all that follows it; it reaches to the end of the prefix.
     """
 
     id: str

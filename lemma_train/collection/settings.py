@@ -90,7 +90,7 @@ class Analysis:
     """The teacher names each wrong answer's error type and first wrong step."""
 
     per_question: int | None = None
-    """Most wrong answers of one question that are looked at; null: all."""
+    """Most wrong answers of one question that are looked at; the others enter no further stage. null: all."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,9 @@ class Injection:
     per_question: int = 2
     """Injected errors for each question, where allocation is fixed."""
     types: Literal["question", "data_set", "uniform"] | dict[str, float] = "question"
-    """Where error types are drawn from: the errors measured on the same question (as in the paper; uniform where
-    none was), on the whole data set, every type alike, or the weights that are given here."""
+    """Where error types are drawn from. question: the student's errors on the same question, as in the paper;
+    data_set: its errors on all questions of the same source; uniform: every type alike; or weights by type, as in
+    {calculation_error: 2, missing_step: 1}. Where no error was found that can be injected, every type alike."""
     only_failed: bool = True
     """Only questions that the student got wrong at least once."""
     allocation: Literal["fixed", "failure_rate"] = "fixed"
@@ -123,7 +124,7 @@ class Correction:
     truncate: bool = True
     """false: the wrong solution is kept whole instead of cut off after its first wrong step (ablation)."""
     fix_shows_reference: bool = True
-    """Whether the teacher sees the worked solution for fix_and_continue."""
+    """Whether the teacher sees the worked solution for fix_and_continue; the final answer it always sees."""
     restart_shows: Literal["nothing", "right_sample", "reference"] = "nothing"
     """What the teacher sees for fresh_and_restart: nothing (paper), a right answer of the student, else the worked
     solution (the authors' code), or the worked solution."""
@@ -139,12 +140,12 @@ class Smoothing:
 
 @dataclass(frozen=True)
 class Filters:
-    """Bounds of a trajectory."""
+    """Bounds of a trajectory, in characters of the whole output."""
 
     min_characters: int = 40
-    """Shortest output."""
+    """Shortest output; a wrong step, a doubt and an answer hardly fit in fewer characters."""
     max_characters: int = 8192
-    """Longest output: some 2,000 tokens of prose, and no more than 4,096 of dense formulas."""
+    """Longest output in characters: some 2,000 tokens of prose, about 4,096 (LEMMA's length) of dense formulas."""
 
 
 @dataclass(frozen=True)
@@ -162,9 +163,11 @@ class Assembly:
     near_duplicate_threshold: float | None = 0.9
     """Trajectories of one question whose word 5-grams overlap so far (Jaccard) count as one; null: only equal ones."""
     decontaminate: list[str | dict[str, str]] = field(default_factory=list)
-    """Files of test questions; questions that equal one of them, or share long runs of words with one, are left out."""
+    """Files of test questions, as paths or {path, field}; questions that equal one of them, or share long runs of words
+    with one, are left out."""
     decontaminate_overlap: float = 0.5
-    """The share of a question's runs of 13 words that a test question must hold before it is left out."""
+    """The share of runs of 13 words, counted in the shorter of a question and a test question, that the other must
+    hold before the question is left out. Questions of fewer words are compared as wholes."""
     references: int | float = 0
     """Worked solutions to add as rows of the strategy `reference`: how many, or (a number with a point, up to 1.0) as
     this share of the set."""

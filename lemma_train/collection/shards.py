@@ -50,10 +50,13 @@ def shards_in(whole: Path) -> list[Shard]:
     """The shards that this collection was spread over; none where it was not.
 
     Raises:
-        InputError: shards of different counts lie side by side.
+        InputError: shards of different counts lie side by side, or a folder that is none.
     """
     found = sorted((whole / "shards").glob("*-of-*"))
-    counts = {int(folder.name.partition("-of-")[2]) for folder in found}
+    named = [re.fullmatch(r"(\d{1,6})-of-([1-9]\d{0,5})", folder.name) for folder in found]
+    if strange := [folder.name for folder, name in zip(found, named, strict=True) if name is None]:
+        raise InputError(f"output_dir: {whole}/shards/{strange[0]} is no shard's folder; remove it.")
+    counts = {int(name[2]) for name in named if name}
     if len(counts) > 1:
         raise InputError(
             f"output_dir: {whole}/shards holds shards of {' and of '.join(map(str, sorted(counts)))}; remove those "

@@ -11,9 +11,9 @@ from typing import Any
 
 from lemma_train.collection.asking import Teacher
 from lemma_train.collection.correction import accept
-from lemma_train.collection.filters import Limits
 from lemma_train.collection.records import Draft
 from lemma_train.collection.reply_checks import check_smoothing
+from lemma_train.collection.settings import Filters
 from lemma_train.collection.stage_files import Line, by_question
 from lemma_train.collection.verdicts import Verdicts
 from lemma_train.problems import Problem
@@ -43,12 +43,12 @@ def draft_of(line: Line) -> Draft:
     return Draft(**{**line.record, "wrong_span": tuple(line.record["wrong_span"])})
 
 
-async def pass_on(item: Rough) -> Line:
+def pass_on(item: Rough) -> Line:
     """Smoothing is off: the draft as it is."""
     return replace(item.line, record=item.draft, calls=[])
 
 
-async def work(item: Rough, limits: Limits, teacher: Teacher, verdicts: Verdicts) -> Line:
+async def work(item: Rough, limits: Filters, teacher: Teacher, verdicts: Verdicts) -> Line:
     draft = item.draft
     wrong_step = draft.prefix[slice(*draft.wrong_span)]
     inputs = {

@@ -4,18 +4,22 @@ Enters: `Line`s in order. Leaves: `<folder>/<stage>.jsonl`, whole or not at all.
 journal and can be made again at any time without a request.
 """
 
+import functools
 import heapq
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import orjson
+import pydantic
 
+from lemma_train.collection.records import Attempt, Draft
 from lemma_train.errors import InputError, first_line
+from lemma_train.problems import Problem
 
 STAGES = ("problems", "sampling", "grading", "analysis", "injection", "correction", "smoothing", "assembly")
 
@@ -49,6 +53,24 @@ class Line:
     calls: list[Call] = field(default_factory=list)
 
 
+def line_of(values: Any) -> Line:
+    """The line that decoded JSON holds.
+
+    Raises:
+        KeyError, TypeError: it holds none.
+    """
+    line = Line(**{**values, "calls": [Call(**call) for call in values["calls"]]})
+    if not (isinstance(line.id, str) and isinstance(line.problem_id, str) and type(line.order) is int):
+        raise TypeError("id and problem_id are text, order is a whole number")
+    return line
+
+
+@functools.cache
+def _record_check(stage: str) -> pydantic.TypeAdapter[Any]:
+    kind: Any = {"problems": Problem, "correction": Draft, "smoothing": Draft, "assembly": dict}.get(stage, Attempt)
+    return pydantic.TypeAdapter(kind | None)
+
+
 def path_of(folder: Path, stage: str) -> Path:
     return folder / "stages" / f"{stage}.jsonl"
 
@@ -79,7 +101,8 @@ def write_stage(folder: Path, stage: str) -> Iterator[Any]:
             "no reply is lost."
         ) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # what kept it from being written is told already
+            unfinished.unlink(missing_ok=True)
 
 
 def read_stage(folder: Path, stage: str) -> Iterator[Line]:
@@ -89,16 +112,21 @@ def read_stage(folder: Path, stage: str) -> Iterator[Line]:
         InputError: the stage has not run yet, or its file is damaged.
     """
     path = path_of(folder, stage)
+    before = -1
     try:
         with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
                 try:
-                    values = orjson.loads(line)
-                    yield Line(**{**values, "calls": [Call(**call) for call in values["calls"]]})
+                    found = line_of(orjson.loads(line))
+                    _record_check(stage).validate_python(found.record)
+                    if found.order < before:
+                        raise ValueError("its question comes before the one above")
                 except (ValueError, KeyError, TypeError) as error:
                     raise InputError(
                         f"{path}, line {number} is damaged; delete the file and run the stage {stage} again."
                     ) from error
+                before = found.order
+                yield found
     except FileNotFoundError:
         raise InputError(f"{path} does not exist: run the stage {stage} first (--stage {stage}).") from None
     except OSError as error:
@@ -109,6 +137,9 @@ def by_question(folder: Path, *stages: str) -> Iterator[list[list[Line]]]:
     """The lines of several stages, question by question: for each question one list for each of the stages.
 
     Questions that were set aside are left out.
+
+    Raises:
+        InputError: the files do not belong together, or one of them cannot be read.
     """
 
     def numbered(number: int, stage: str) -> Iterator[tuple[int, int, Line]]:
@@ -120,6 +151,12 @@ def by_question(folder: Path, *stages: str) -> Iterator[list[list[Line]]]:
         lists: list[list[Line]] = [[] for _ in stages]
         for _, number, line in group:
             lists[number].append(line)
+            first = next(found[0] for found in lists if found)
+            if stages[0] == "problems" and (not lists[0] or line.problem_id != first.problem_id):
+                raise InputError(
+                    f"{path_of(folder, stages[number])} is about other questions than the stage problems ({line.id}); "
+                    f"run the stages from sampling on again."
+                )
         yield lists
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from lemma_train.collection.dataset_files import JSONL
-from lemma_train.collection.stage_files import STAGES, Call, Line, path_of
+from lemma_train.collection.stage_files import STAGES, Call, Line, line_of, path_of
 from lemma_train.collection.trace_text import Passage, Section, render
 from lemma_train.errors import InputError, first_line
 
@@ -33,9 +33,25 @@ def trace(dataset: Path, row_id: str, reply_of: ReplyOf | None = None, terminal:
     Raises:
         InputError: there is no such collection, no such row (the nearest ids are named), or a file is damaged.
     """
-    folder = dataset.parent if dataset.is_file() else dataset
-    if not (folder / JSONL).is_file() and not (folder / "stages").is_dir():
+    try:
+        folder = dataset.parent if dataset.is_file() else dataset
+        known = (folder / JSONL).is_file() or (folder / "stages").is_dir()
+    except OSError as error:
+        raise InputError(f"{str(dataset)[:200]} can be no collection: {first_line(error)[:200]}.") from error
+    if not known:
         raise InputError(f"{dataset} is no collection: it holds neither {JSONL} nor stages. Give its output_dir.")
+    if not row_id.isprintable():
+        raise InputError(f"{dataset} has no row {row_id!r}: ids hold no such signs.")
+    try:
+        return _told(dataset, folder, row_id, reply_of, sys.stdout.isatty() if terminal is None else terminal)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{folder}: a line about {row_id} in stages or {JSONL} is damaged ({first_line(error)}); lemma collect "
+            "writes them anew."
+        ) from error
+
+
+def _told(dataset: Path, folder: Path, row_id: str, reply_of: ReplyOf | None, terminal: bool) -> str:
     folders = [folder, *sorted((folder / "shards").glob("*-of-*"))]
     row = _row(folder / JSONL, row_id)
     history = _history(folders, row_id)
@@ -45,7 +61,7 @@ def trace(dataset: Path, row_id: str, reply_of: ReplyOf | None = None, terminal:
         keys = {call.key for line in history.values() for call in line.calls}
         reply_of = _replies(folders, keys).get
     sections = [*_sections(history, reply_of), _end(row, history)]
-    return render(sections, sys.stdout.isatty() if terminal is None else terminal)
+    return render(sections, terminal)
 
 
 def _row(path: Path, row_id: str) -> dict[str, Any] | None:
@@ -65,7 +81,7 @@ def _history(folders: Sequence[Path], row_id: str) -> dict[str, Line]:
     for stage in STAGES:
         found = (line for folder in folders for line in _decoded(path_of(folder, stage), needles) if line["id"] in ids)
         if values := next(found, None):
-            history[stage] = Line(**{**values, "calls": [Call(**call) for call in values["calls"]]})
+            history[stage] = line_of(values)
     return history
 
 

@@ -43,11 +43,11 @@ def render(sections: Sequence[Section], terminal: bool) -> str:
 def _plain(sections: Sequence[Section]) -> str:
     blocks = []
     for section in sections:
-        lines = [f"== {_visible(section.title)} ==", *map(_visible, section.facts)]
+        lines = [f"== {visible(section.title)} ==", *map(visible, section.facts)]
         for passage in section.passages:
             before, marked, after = _pieces(passage)
             text = before + (f"[[{marked}]]" if marked else "") + after
-            lines.append(f"{_visible(passage.label)}:" if text else _visible(passage.label))
+            lines.append(f"{visible(passage.label)}:" if text else visible(passage.label))
             lines += [f"    {line}".rstrip() for line in text.split("\n")] if text else []
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"
@@ -64,23 +64,24 @@ def _framed(sections: Sequence[Section]) -> str:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, highlight=False, legacy_windows=False)
     for section in sections:
-        parts: list[Text | Padding] = [Text(_visible(fact)) for fact in section.facts]
+        parts: list[Text | Padding] = [Text(visible(fact)) for fact in section.facts]
         for passage in section.passages:
             before, marked, after = _pieces(passage)
-            parts.append(Text(_visible(passage.label), style="bold cyan"))
+            parts.append(Text(visible(passage.label), style="bold cyan"))
             if before or marked or after:
                 wrong = Text(f"[[{marked}]]" if marked else "", style="bold red")
                 parts.append(Padding(Text.assemble(before, wrong, after), (0, 0, 0, 2)))
-        console.print(Panel(Group(*parts), title=Text(_visible(section.title), style="bold"), title_align="left"))
+        console.print(Panel(Group(*parts), title=Text(visible(section.title), style="bold"), title_align="left"))
     return stream.getvalue()
 
 
 def _pieces(passage: Passage) -> tuple[str, str, str]:
     start, end = passage.marked or (0, 0)
-    return _visible(passage.text[:start]), _visible(passage.text[start:end]), _visible(passage.text[end:])
+    return visible(passage.text[:start]), visible(passage.text[start:end]), visible(passage.text[end:])
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
+    """The text with every sign that could steer a terminal spelled out, such as `\\x1b`; line breaks and tabs stay."""
     return "".join(
         char if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs") else ascii(char)[1:-1]
         for char in text

@@ -11,6 +11,7 @@ import orjson
 
 from lemma_train.collection.journal import Journal
 from lemma_train.collection.replies import ReplyFault
+from lemma_train.errors import InputError
 from lemma_train.grading.grader import GRADER_VERSION, Grade, Grader
 from lemma_train.problems import Problem
 
@@ -33,7 +34,14 @@ class Verdicts:
                 key, {"extracted": grade.extracted, "correct": grade.correct, "reason": grade.reason}
             )
             return grade
-        return Grade(stored["extracted"], stored["correct"], stored["reason"])
+        if not all(isinstance(stored.get(name), str | None) for name in ("extracted", "reason")) or not isinstance(
+            stored.get("correct", ""), bool | None
+        ):
+            raise InputError(
+                f"{self._journal.file}: the entry with the key {key} is damaged; delete its line to have the answer "
+                "graded again."
+            )
+        return Grade(stored.get("extracted"), stored["correct"], stored.get("reason"))
 
     async def must_be_right(self, problem: Problem, solution: str) -> Grade:
         """Raises `ReplyFault("still_wrong")` unless the solution reaches the right answer."""

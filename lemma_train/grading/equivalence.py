@@ -13,8 +13,9 @@ What is equal to what:
 - `x = 5` and `x \in ...` are their right side where only one of the two names it; `x = 5` is not `y = 5`.
 - lists and sets in any order, tuples and intervals in theirs and with their own brackets: {1,2} is {2,1}, (1,2) is not
   (2,1), nor [1,2], nor {1,2}. `a \pm b` is a list of two. Unions of intervals in any order, matrices cell by cell.
-- times of day as such: 3 is not 3:00. Ratios up to a common factor: 2:4 is 1:2. A number in a base is its digits;
-  without the base they are enough.
+- a reference of numbers with nothing but spaces between them is a sequence: "9, 4, 1" is 9 4 1, "1, 4, 9" is not.
+- times of day as such: 3 is not 3:00, 9 a.m. is 9:00. Ratios up to a common factor: 2:4 is 1:2. A number in a base is
+  its digits; without the base they are enough.
 - words without regard to case; `\text{(C)}`, `(C)`, `C` and `C. 15` are one choice.
 - all else by algebra.
 """
@@ -34,7 +35,7 @@ Leaf = Callable[[str, str], bool | None]
 _EQUALS = r"(?<![<>!=:])=(?!=)"
 _NAME = re.compile(
     r"(?:[A-Za-z]|\\[a-z]+ ?)[A-Za-z0-9_{} \\]{0,40}(?:\^ ?\{ ?-1 ?\} ?)?(?:\([A-Za-z, ]{1,20}\))?"
-    r"|[A-Za-z](?: ?[-+] ?[A-Za-z])+"
+    r"|[A-Za-z](?: ?[-+] ?[A-Za-z])+|\( ?[A-Za-z](?: ?, ?[A-Za-z]){1,5} ?\)"
 )
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _MEMBER = re.compile(r"[A-Za-z] ?\\in ")
@@ -42,7 +43,8 @@ _MATRIX = re.compile(r"\\begin ?\{([pbB]?matrix|array)\} ?(?:\{[lcr| ]*\})?((?:(
 _COMMA = r"[,;]"
 _SEPARATOR = r"[,;]|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])"
 _THOUSANDS = re.compile(r"[0-9],[0-9]{3}(?![0-9])")
-_LETTERS = re.compile(r"[A-Za-z0-9][A-Za-z0-9' -]*")
+_LETTERS = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9' -]|(?<=[A-Za-z])\.)*")
+_SEQUENCE = re.compile(r"-?[0-9.]+(?: -?[0-9.]+)+")
 _WORD = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{3,}")
 _CHOICE = re.compile(r"\(? ?([A-Z]) ?[).:]{1,2} ")
 _RELATION = re.compile(r"[<>]|\\(?:le|ge|lt|gt)(?![A-Za-z])")
@@ -94,6 +96,8 @@ def _same(answer: str, reference: str, algebra: Leaf | None, depth: int) -> bool
     if not same_name:
         return False
     (kind, parts), (wanted_kind, wanted) = _structure(answer), _structure(reference)
+    if wanted_kind == "sequence" and kind in ("list", "()", "[]"):
+        kind = wanted_kind
     if kind != wanted_kind:
         # An inequality may stand for an interval; nothing else changes its kind.
         if _RELATION.search(answer) or _RELATION.search(reference):
@@ -137,7 +141,10 @@ def _without_names(answer: str, reference: str) -> tuple[str, str, bool]:
             return answer, wanted[0], True
         return answer, wanted[-1], _NAME.fullmatch(wanted[0]) is not None
     if _NAME.fullmatch(given[0]) and _NAME.fullmatch(wanted[0]):
-        return given[-1], wanted[-1], _squeezed(given[0]) == _squeezed(wanted[0])
+        if _squeezed(given[0]) == _squeezed(wanted[0]):
+            return given[-1], wanted[-1], True
+        # "x + y = 3" and "y = 3 - x" are one equation, "x = 5" and "y = 5" name two things.
+        return answer, reference, re.search("[-+]", given[0] + wanted[0]) is not None
     return answer, reference, True
 
 
@@ -168,7 +175,7 @@ def _split(text: str, separator: str) -> list[str]:
 
 
 def _structure(text: str) -> tuple[str, list[str]]:
-    """What an answer is made of: its kind ("one", "list", "union", the brackets, the shape of a matrix), its parts."""
+    """What an answer is made of: its kind ("one", "list", "sequence", "union", brackets, rows), and its parts."""
     text = text.strip()
     for _ in range(_MAX_DEPTH):
         matrix = _MATRIX.fullmatch(text)
@@ -187,6 +194,8 @@ def _structure(text: str) -> tuple[str, list[str]]:
         text = inside  # brackets around a single thing
     if _is_number(text):
         return "one", [text]
+    if _SEQUENCE.fullmatch(text):
+        return "sequence", text.split()
     pieces = _split(text, r"\\cup\b")
     if len(pieces) > 1:
         return "union", pieces
@@ -261,4 +270,4 @@ def _same_time(time: tuple[str, str, str] | None, wanted: tuple[str, str, str] |
 
 
 def _words(text: str) -> list[str]:
-    return [word for word in text.casefold().split() if word not in ("a", "an", "the")]
+    return [word for word in text.casefold().replace(".", "").split() if word not in ("a", "an", "the")]

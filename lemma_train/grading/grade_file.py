@@ -11,12 +11,12 @@ import sys
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from lemma_train.errors import InputError
+from lemma_train.errors import InputError, first_line, standard_output
 from lemma_train.grading.grader import Grade, Grader
 
 _ROWS_AHEAD = 256  # in the hands of the workers while earlier ones are written
@@ -59,9 +59,13 @@ def grade_file(
         >>> print(grade_file(Path("samples.jsonl"), Path("graded.jsonl")))    # doctest: +SKIP
         500 rows: 120 correct, 380 wrong, 0 ungraded (no_answer 3)
     """
-    if not source.is_file():
-        raise InputError(f"{source}: there is no such file.")
-    if out is not None and out.resolve() == source.resolve():
+    try:
+        if not source.is_file():
+            raise InputError(f"{source}: it is no file." if source.exists() else f"{source}: there is no such file.")
+        same = out is not None and out.resolve() == source.resolve()
+    except (OSError, RuntimeError) as error:  # a name too long, a loop of links
+        raise InputError(f"{source} or {out} can be no file: {first_line(error)[:200]}.") from error
+    if same:
         raise InputError(f"{out}: the graded rows cannot go to the file that they are read from; name another with -o.")
     verdicts: Counter[bool | None] = Counter()
     reasons: Counter[str] = Counter()
@@ -88,6 +92,13 @@ def _graded(source: Path, grader: Grader) -> Iterator[tuple[dict[str, Any], Grad
 
 
 def _rows(source: Path) -> Iterator[dict[str, Any]]:
+    try:
+        yield from _checked(source)
+    except OSError as error:
+        raise InputError(f"{source}: cannot be read: {first_line(error)}.") from error
+
+
+def _checked(source: Path) -> Iterator[dict[str, Any]]:
     with source.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
@@ -125,8 +136,18 @@ def _line(row: dict[str, Any]) -> str:
 def _written(out: Path | None) -> Iterator[TextIO]:
     """A file that appears under its name when all is written, or standard output."""
     if out is None:
-        yield sys.stdout
-        sys.stdout.flush()
+        with standard_output() as target:
+            yield target
+        return
+    if out.is_dir():
+        raise InputError(f"{out}: it is a folder; name a file with -o.")
+    out = out.resolve()  # a link goes on pointing where it does
+    if out.exists() and not out.is_file():  # a pipe or a device is written to, not replaced
+        try:
+            with out.open("w", encoding="utf-8") as target:
+                yield target
+        except OSError as error:
+            raise InputError(f"{out}: cannot be written: {error.strerror}.") from error
         return
     unfinished = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
@@ -136,7 +157,8 @@ def _written(out: Path | None) -> Iterator[TextIO]:
     except OSError as error:
         raise InputError(f"{out}: cannot be written: {error.strerror}.") from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
 
 
 def _progress(graded: Iterator[tuple[dict[str, Any], Grade]], source: Path) -> Iterator[tuple[dict[str, Any], Grade]]:

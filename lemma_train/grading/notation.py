@@ -32,6 +32,7 @@ _SIGNS = {
     "\N{LESS-THAN OR EQUAL TO}": r"\le ",
     "\N{GREATER-THAN OR EQUAL TO}": r"\ge ",
     "\N{NOT EQUAL TO}": r"\ne ",
+    "\N{ALMOST EQUAL TO}": r"\approx ",
     "\N{UNION}": r"\cup ",
     "\N{ELEMENT OF}": r"\in ",
     "\N{INFINITY}": r"\infty ",
@@ -62,7 +63,16 @@ _SPELLINGS = [
         *((r"(?<=\{)([0-9]+),([0-9]{3})(?=\}|,[0-9]{3})", r"\1\2") for _ in range(3)),  # to a trillion
         (r"(?<!\\)\\(?:[,;: ]|quad|qquad)(?![A-Za-z])|~", " "),
         (r"\\(?:left|right|[bB]igg?[lr]?)(?![A-Za-z])\.?", ""),
-        (r"\\(?:displaystyle|textstyle|limits|rm|bf|phantom\{[^{}]*\}|approx)(?![A-Za-z])", " "),
+        (r"\\(?:displaystyle|textstyle|limits|rm|bf|phantom\{[^{}]*\})(?![A-Za-z])", " "),
+        # "x \approx 2.4" names its value; of "\sqrt{6} \approx 2.4" the exact side stays.
+        (r"(?<![0-9A-Za-z_})\\])([A-Za-z]) ?\\approx(?![A-Za-z])", r"\1 = "),
+        (r"^ ?\\approx(?![A-Za-z])|(?<=[^,; =]) ?\\approx(?![A-Za-z])[^,;]*", ""),
+        # Degrees are a unit, except of an angle whose function is taken.
+        (
+            r"(\\(?:sin|cos|tan|cot|sec|csc)(?: ?\^ ?\{?[0-9]\}?)?) ?\(? ?([0-9]+(?:\.[0-9]+)?) ?\^ ?"
+            r"(?:\\circ|\{ ?\\circ ?\}) ?\)?",
+            r"\1(\\frac{\2\\pi}{180})",
+        ),
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
         (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
         (r"\\(le|ge|ne)q(?:slant)?(?![A-Za-z])", r"\\\1 "),
@@ -214,7 +224,9 @@ def read_number(text: str) -> PlainNumber | None:
 
 
 _BASED = re.compile(r"(-?[0-9A-Z]+) ?_ ?\{? ?([0-9]{1,2}) ?\}?")
-_TIME = re.compile(r"0?([0-9]{1,2}):([0-9]{2}(?::[0-9]{2})?) ?(?:([ap])\.? ?m\.?)?", re.IGNORECASE)
+_TIME = re.compile(
+    r"0?([0-9]{1,2})(?::([0-9]{2}(?::[0-9]{2})?)(?: ?([ap])\.? ?m\.?)?| ?([ap])\.? ?m\.?)", re.IGNORECASE
+)
 
 
 def read_based(text: str) -> tuple[str, str] | None:
@@ -224,6 +236,6 @@ def read_based(text: str) -> tuple[str, str] | None:
 
 
 def read_time(text: str) -> tuple[str, str, str] | None:
-    """Hour, minutes (and seconds) and "a", "p" or "" of a time of day such as `3:45 p.m.`; None for anything else."""
+    """Hour, minutes (and seconds) and "a", "p" or "" of a time such as `3:45 p.m.` or `9 am`; None for all else."""
     found = _TIME.fullmatch(text)
-    return (found[1], found[2], (found[3] or "").lower()) if found else None
+    return (found[1], found[2] or "00", (found[3] or found[4] or "").lower()) if found else None

@@ -27,6 +27,7 @@ _FILTERED = re.compile(r"content.{0,3}(management )?.?(filter|polic)|safety (sys
 _FORMAT = re.compile(r"response_format|json_schema|json_object|structured.?output|guided|grammar", re.IGNORECASE)
 _UNSUPPORTED = ("unsupported_parameter", "unsupported_value", "unknown_parameter", "invalid_value", "invalid_type")
 _LONGEST_WORDS = 300
+_QUOTED = 10_000  # characters of a server's words that are looked at
 
 
 class TryAgain(Exception):
@@ -69,9 +70,10 @@ def exception_for(
         if error.code in ("content_filter", "content_policy_violation") or _FILTERED.search(said):
             return Rejected("content_filter", said)
         if error.param and error.code in _UNSUPPORTED and not error.param.startswith(("messages", "prompt")):
+            name = readable(error.param, api_key)[:100]
             return InputError(
-                f"{url} refuses {error.param!r} for {model!r}: {said} Set another value in the recipe, or leave it out "
-                f"with `extra_body: {{{error.param}: null}}`."
+                f"{url} refuses {name!r} for {model!r}: {said} Set another value in the recipe, or leave it out "
+                f"with `extra_body: {{{name}: null}}`."
             )
         return Rejected("bad_request", said)
     return InputError(f"{url} answered with status {status} ({said}); check the model's `base_urls`.")
@@ -96,9 +98,18 @@ def server_words(error: "openai.APIStatusError", api_key: str) -> str:
         body = body.get("message") or body.get("detail") or body.get("error") or dict(body)
     lines = [line.strip() for line in str(body or "").splitlines() if line.strip()]
     first = lines[0] if lines else "no reason given"
-    if len(api_key) >= 8:  # a placeholder such as "none" is no secret
-        first = first.replace(api_key, "***")
-    return first[:_LONGEST_WORDS]
+    return readable(first, api_key)[:_LONGEST_WORDS]
+
+
+def readable(said: str, api_key: str) -> str:
+    """A server's words for a terminal: the key struck out, and signs that would steer the terminal spelled out."""
+    told = without_key(said[:_QUOTED], api_key)
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in told)
+
+
+def without_key(text: str, api_key: str) -> str:
+    """The text with the key struck out; a placeholder such as "none" is no secret."""
+    return text.replace(api_key, "***") if len(api_key) >= 8 else text
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -113,7 +124,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         if text and re.fullmatch(r"\s*\d+(\.\d+)?\s*", text):
             return float(text) * unit
     try:
-        date = email.utils.parsedate_to_datetime(wanted or "")
-    except ValueError:
+        date = email.utils.parsedate_to_datetime(wanted or "").timestamp()
+    except (ValueError, OverflowError, OSError):
         return None
-    return max(0.0, date.timestamp() - time.time())
+    return max(0.0, date - time.time())

@@ -7,10 +7,11 @@ server has been away for too long. It sends nothing itself and decides about no 
 import asyncio
 import contextlib
 import time
+import urllib.parse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lemma_train.errors import Stopped
+from lemma_train.errors import InputError, Stopped
 from lemma_train.llm.rate_limit import RateLimit
 
 _FAILURES_BEFORE_PAUSE = 5  # in a row; our choice: more than a restart of one connection, fewer than a batch
@@ -181,3 +182,25 @@ class EndpointPool:
                 "What was collected is kept; run the same command again when the server is back."
             )
         return [left]
+
+
+def address(url: str) -> str:
+    """A server's address without the slashes at its end.
+
+    Raises:
+        InputError: it is none, or it holds what may be a secret, which the message does not repeat.
+
+    Example:
+        >>> address("http://127.0.0.1:8000/v1/")
+        'http://127.0.0.1:8000/v1'
+    """
+    if "@" in url or "?" in url or "#" in url:
+        raise InputError("base_urls: an address holds a user name or a key; keys belong into the environment.")
+    try:
+        parts = urllib.parse.urlsplit(url)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none, a bracket that is not closed
+        fits = False
+    if not fits or not url.isprintable() or " " in url:
+        raise InputError(f"base_urls: {url!r} is not an address; write it like http://127.0.0.1:8000/v1.")
+    return url.rstrip("/")

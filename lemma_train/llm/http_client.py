@@ -10,6 +10,7 @@ connections, 1.2 ms on the package's aiohttp client, 0.5 ms there without parsin
 
 import os
 import urllib.request
+import zlib
 from typing import Any
 
 import aiohttp
@@ -20,6 +21,7 @@ from lemma_train.errors import first_line
 # Below the 5 s after which uvicorn, which vLLM runs on, closes an idle connection: a request sent just then is lost.
 _KEEP_ALIVE_SECONDS = 4.0
 _CONNECT_SECONDS = 30.0
+_LONGEST_RESPONSE = 16 << 20  # bytes; no completion comes near it
 
 
 class HttpClient(httpx2.AsyncClient):
@@ -71,7 +73,7 @@ class _Transport(httpx2.AsyncBaseTransport):
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Accept-Encoding": "gzip, deflate"},
-            auto_decompress=False,  # the response object does it
+            auto_decompress=False,  # `_unpacked` does it, with a limit
             proxy=self.proxy,
         )
 
@@ -86,7 +88,14 @@ class _Transport(httpx2.AsyncBaseTransport):
                 data=request.content,
                 allow_redirects=False,
             ) as response:
-                return httpx2.Response(response.status, headers=response.raw_headers, content=await response.read())
+                content = bytearray()
+                async for part in response.content.iter_any():
+                    content += part
+                    if len(content) > _LONGEST_RESPONSE:
+                        raise httpx2.ReadError(f"a reply of over {_LONGEST_RESPONSE >> 20} MiB")
+                encoding = response.headers.get("Content-Encoding", "identity").lower()
+                headers = [pair for pair in response.raw_headers if pair[0].lower() != b"content-encoding"]
+                return httpx2.Response(response.status, headers=headers, content=_unpacked(bytes(content), encoding))
         except TimeoutError as error:
             raise httpx2.ReadTimeout(f"no reply within {self.timeout_seconds:g} s") from error
         except aiohttp.ClientConnectorError as error:
@@ -103,3 +112,16 @@ class _Transport(httpx2.AsyncBaseTransport):
     async def aclose(self) -> None:
         if self.session is not None:
             await self.session.close()
+
+
+def _unpacked(content: bytes, encoding: str) -> bytes:
+    """The body as it was before the server packed it; a small one must not unpack to any size."""
+    if encoding not in ("gzip", "deflate"):
+        return content
+    try:
+        unpacked = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS).decompress(content, _LONGEST_RESPONSE + 1)
+    except zlib.error as error:
+        raise httpx2.ReadError(f"a reply that is no {encoding}") from error
+    if len(unpacked) > _LONGEST_RESPONSE:
+        raise httpx2.ReadError(f"a reply of over {_LONGEST_RESPONSE >> 20} MiB")
+    return unpacked

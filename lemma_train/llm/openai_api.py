@@ -19,13 +19,14 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from lemma_train.errors import InputError
 from lemma_train.llm import api_errors
 from lemma_train.llm.api_errors import TryAgain
-from lemma_train.llm.endpoint import Endpoint, EndpointPool, Lease, Outage
+from lemma_train.llm.endpoint import Endpoint, EndpointPool, Lease, Outage, address
 from lemma_train.llm.http_client import HttpClient
 from lemma_train.llm.protocol import FinishReason, Reply, Request, Unanswered
 
 JsonMode = Literal["schema", "object", "text", "auto"]
 
 _OPENAI = "https://api.openai.com/v1"
+_MOST_TOKENS = 100_000_000  # of one request, as far as a server is believed
 _CHARACTERS_PER_TOKEN = 4  # of English, by OpenAI's rule of thumb; only estimates rest on it
 # What the openai package tells each server about this machine; leaving it out also makes requests cheaper.
 _UNSENT = ("Lang", "Package-Version", "OS", "Arch", "Runtime", "Runtime-Version", "Async")
@@ -100,7 +101,7 @@ class OpenAIModel:
                 f"The environment variable {key_variable} does not hold a key: it is empty, or holds blanks, line "
                 "breaks or letters that no key has."
             )
-        urls = list(dict.fromkeys(_address(url) for url in base_urls or [_OPENAI]))
+        urls = list(dict.fromkeys(address(url) for url in base_urls or [_OPENAI]))
         unsent: Any = {f"X-Stainless-{name}": openai.Omit() for name in _UNSENT}
         self._servers = {
             url: _Server(
@@ -169,7 +170,7 @@ class OpenAIModel:
             content = orjson.dumps(body)
             response = await server.client.post(f"{endpoint.url}/{kind}", content=content, cast_to=httpx2.Response)
             endpoint.answered()
-            reply = _read(response.content, endpoint.url, lease.tokens - request.max_tokens)
+            reply = _read(response.content, endpoint.url, lease.tokens - request.max_tokens, self._api_key)
             taken = reply.prompt_tokens + reply.completion_tokens
             return reply
         except openai.APIStatusError as error:
@@ -217,8 +218,9 @@ class OpenAIModel:
     async def _not_found(self, url: str, server: _Server, said: str) -> InputError:
         try:
             response = await server.client.get(f"{url}/models", cast_to=httpx2.Response)
-            served = [str(entry["id"]) for entry in json.loads(response.content)["data"]]
-        except (openai.APIError, ValueError, KeyError, TypeError):
+            listed = json.loads(response.content)["data"]
+            served = [api_errors.readable(str(entry["id"]), self._api_key)[:200] for entry in listed]
+        except (openai.APIError, ValueError, KeyError, TypeError, RecursionError):
             served = []  # no list, or one that cannot be read: it would only have made the message better
         if served and self._model not in served:
             return InputError(f"{url} does not serve {self._model!r}; its models are: {', '.join(served[:20])}.")
@@ -245,15 +247,6 @@ class OpenAIModel:
         return {key: value for key, value in body.items() if value is not None}
 
 
-def _address(url: str) -> str:
-    parts = url.split("://", 1)
-    if len(parts) != 2 or parts[0] not in ("http", "https") or not parts[1].strip("/") or " " in url:
-        raise InputError(f"base_urls: {url!r} is not an address; write it like http://127.0.0.1:8000/v1.")
-    if "@" in parts[1]:
-        raise InputError("base_urls: an address holds a user name or a key; keys belong into the environment.")
-    return url.rstrip("/")
-
-
 def _failure(state: RetryCallState) -> TryAgain:
     assert state.outcome is not None
     error = state.outcome.exception()
@@ -268,8 +261,11 @@ def _estimated_tokens(request: Request) -> int:
     return sum(map(len, texts)) // _CHARACTERS_PER_TOKEN + 1 + request.max_tokens
 
 
-def _read(content: bytes, url: str, estimated_prompt_tokens: int) -> Reply:
-    """The reply in a response's body; where it gives no usage, the estimate and four characters a token stand in."""
+def _read(content: bytes, url: str, estimated_prompt_tokens: int, api_key: str) -> Reply:
+    """The reply in a response's body, without the key should it stand there.
+
+    Where it gives no usage that can be believed, the estimate and four characters a token stand in.
+    """
     try:
         body = json.loads(content)
         choice = body["choices"][0]
@@ -278,16 +274,25 @@ def _read(content: bytes, url: str, estimated_prompt_tokens: int) -> Reply:
         text = refusal or message.get("content") or choice.get("text") or ""
         ended = choice.get("finish_reason")
         usage = body.get("usage") or {}
-        prompt_tokens = int(usage.get("prompt_tokens", estimated_prompt_tokens))
-        completion_tokens = int(usage.get("completion_tokens", len(text) // _CHARACTERS_PER_TOKEN + bool(text)))
-        cached = int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        start = content[:80].decode(errors="replace")
+        prompt_tokens = _count(usage.get("prompt_tokens"), estimated_prompt_tokens)
+        about = len(text) // _CHARACTERS_PER_TOKEN + bool(text)
+        completion_tokens = _count(usage.get("completion_tokens"), about)
+        cached = _count((usage.get("prompt_tokens_details") or {}).get("cached_tokens"), 0)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+        start = api_errors.readable(content[:400].decode(errors="replace"), api_key)[:80]
         raise TryAgain(f"{url}: the reply is not a completion ({type(error).__name__}): {start!r}") from error
     if not isinstance(text, str) or ended in ("abort", "error"):
-        raise TryAgain(f"{url}: the reply is not a completion: finish_reason {ended!r}")
+        said = api_errors.readable(repr(ended), api_key)[:80]
+        raise TryAgain(f"{url}: the reply is not a completion: finish_reason {said}, text of {type(text).__name__}")
     finish: FinishReason = "length" if ended == "length" else "stop"
     if refusal or ended == "content_filter":
         finish = "refusal"
     text = text.encode(errors="replace").decode()  # JSON can spell half a character, which no file can hold
-    return Reply(text, finish, prompt_tokens, completion_tokens, cached)
+    text = api_errors.without_key(text, api_key)
+    return Reply(text, finish, prompt_tokens, completion_tokens, min(cached, prompt_tokens))
+
+
+def _count(given: Any, otherwise: int) -> int:
+    """A number of tokens as a server tells it; what cannot be one is not believed."""
+    believed = isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given <= _MOST_TOKENS
+    return int(given) if believed else otherwise

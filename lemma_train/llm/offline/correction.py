@@ -7,7 +7,6 @@ answer. What stood rightly before the mistake is not written again when going on
 from fractions import Fraction
 from random import Random
 
-from lemma_train.llm.offline.equations import Equation
 from lemma_train.llm.offline.wording import after, can_follow
 from lemma_train.llm.offline.worked_solution import ANSWER, WorkedSolution
 
@@ -29,7 +28,7 @@ def steps_left(right: WorkedSolution, before: WorkedSolution) -> list[str]:
     done: list[bool] = []
     for start, end in right.steps:
         inside = [equation for equation in right.equations if start <= equation.left.start < end]
-        covered = bool(inside) and all(any(_same(one, other) for other in done_sums) for one in inside)
+        covered = bool(inside) and all(any(one.repeats(other) for other in done_sums) for one in inside)
         done.append(covered or right.text[start:end] in before.text)
     last = max((i for i, is_done in enumerate(done) if is_done), default=-1)
     left = []
@@ -40,12 +39,8 @@ def steps_left(right: WorkedSolution, before: WorkedSolution) -> list[str]:
     return left
 
 
-def _same(one: Equation, other: Equation) -> bool:
-    mine, theirs = (sorted(number.value for number in side.left.numbers) for side in (one, other))
-    return one.right.value == other.right.value and mine == theirs
-
-
 def holds_throughout(right: WorkedSolution) -> bool:
+    """Whether every equation of a solution is true as it is read here."""
     return all(equation.holds for equation in right.equations)
 
 

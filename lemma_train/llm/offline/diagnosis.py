@@ -51,7 +51,7 @@ def first_fault(student: WorkedSolution, right: WorkedSolution | None, answer: s
     if not student.numbers:
         return Finding(0, "nonsense_output_error", "nonsense")
     for step in range(len(student.steps)):
-        finding = fault_in(student, step, right, answer)
+        finding = fault_in(student, step, right)
         if finding is not None:
             return finding
     stated = student.numbers[student.final].text if student.final is not None else None
@@ -62,7 +62,7 @@ def first_fault(student: WorkedSolution, right: WorkedSolution | None, answer: s
     return Finding(len(student.steps) - 1, "missing_step", "unclear")
 
 
-def fault_in(student: WorkedSolution, step: int, right: WorkedSolution | None, answer: str) -> Finding | None:
+def fault_in(student: WorkedSolution, step: int, right: WorkedSolution | None) -> Finding | None:
     """What is wrong with one step, given those before it."""
     start, end = student.steps[step]
     said = student.text[start:end]
@@ -83,7 +83,7 @@ def fault_in(student: WorkedSolution, step: int, right: WorkedSolution | None, a
 def _fault_of_equation(
     student: WorkedSolution, step: int, equation: Equation, right: WorkedSolution | None
 ) -> Finding | None:
-    if right is not None and any(_same(equation, other) for other in _told_alike(student, step, right)):
+    if right is not None and any(equation.repeats(other) for other in _told_alike(student, step, right)):
         return None
     if not equation.holds:
         value = _value_text(equation)
@@ -119,10 +119,6 @@ def _told_alike(student: WorkedSolution, step: int, right: WorkedSolution) -> li
     return found or list(right.equations)
 
 
-def _same(one: Equation, other: Equation) -> bool:
-    return one.right.value == other.right.value and _values(one.left) == _values(other.left)
-
-
 def _values(side: Expression) -> Counter[Fraction]:
     return Counter(number.value for number in side.numbers)
 
@@ -156,7 +152,7 @@ def _counterpart(student: WorkedSolution, step: int, equation: Equation, right: 
     words = set(_WORD.findall(mine.lower()))
     best, most = None, 0.9
     for other in right.equations:
-        if any(_same(other, done) for done in before):
+        if any(other.repeats(done) for done in before):
             continue
         shared = sum((_values(other.left) & _values(equation.left)).values())
         theirs = right.text[slice(*right.steps[right.step_at(other.left.start)])]

@@ -22,7 +22,7 @@ from lemma_train.llm.offline.worked_solution import WorkedSolution, as_one_answe
 from lemma_train.llm.protocol import Reply, Request
 
 # Goes into the key of stored replies: raise it by hand when replies change.
-VERSION = "1"
+VERSION = "2"
 
 # What an error is called where its own type is not on the list, nearest first.
 _NEAREST = {
@@ -125,7 +125,8 @@ def _analysis(inputs: Mapping[str, Any], draw: Random) -> dict[str, Any]:
         if not agrees:
             finding = Finding(len(steps) - 1, "contradictory_step", "unclear")
     if finding is None:
-        return {"verdict": "correct", "error_type": names[0] if names else "", "first_wrong_step": 1, "explanation": ""}
+        told = "Every step agrees with the worked solution." if right is not None else "Every sum is true."
+        return {"verdict": "correct", "error_type": "none", "first_wrong_step": 0, "explanation": told}
     return {
         "verdict": "wrong",
         "error_type": _allowed(finding.error_type, names),
@@ -147,7 +148,7 @@ def _injection(inputs: Mapping[str, Any], draw: Random) -> dict[str, Any]:
     if wrong is None:
         reach = "" if error_type in MAKERS else "; it is not among those that rules can write"
         raise _Refusal(f"A mistake of the kind {error_type} does not fit this solution{reach}.")
-    finding = fault_in(read_steps(wrong.steps, question), wrong.wrong, right, stated)
+    finding = fault_in(read_steps(wrong.steps, question), wrong.wrong, right)
     finding = finding or Finding(wrong.wrong, error_type, "unclear")
     return {"steps": list(wrong.steps), "wrong_step": wrong.wrong + 1, "explanation": explanation(finding, draw)}
 
@@ -158,7 +159,7 @@ def _noticed(inputs: Mapping[str, Any], right: WorkedSolution) -> tuple[Finding,
     cut = prefix.rfind(wrong_step)
     before = read_solution(prefix[:cut] if cut > 0 else "", question)
     steps = [*(before.text[start:end] for start, end in before.steps), wrong_step]
-    finding = fault_in(read_steps(steps, question), len(steps) - 1, right, "")
+    finding = fault_in(read_steps(steps, question), len(steps) - 1, right)
     return finding or Finding(len(steps) - 1, str(inputs.get("error_type", "")), "unclear"), before
 
 

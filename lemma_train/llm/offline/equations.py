@@ -40,6 +40,11 @@ class Equation:
     def holds(self) -> bool:
         return self.factor is not None or rounds_to(self.left.value, self.right)
 
+    def repeats(self, other: "Equation") -> bool:
+        """Whether both join the same numbers, in whatever order and by whatever signs, to the same result."""
+        mine, theirs = (sorted(number.value for number in side.left.numbers) for side in (self, other))
+        return self.right.value == other.right.value and mine == theirs
+
     @property
     def plain(self) -> str:
         """Without units: "16 * $11 = $176"."""

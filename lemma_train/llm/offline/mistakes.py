@@ -229,15 +229,14 @@ def _misunderstood(solution: WorkedSolution, draw: Random) -> Iterator[Mistake]:
                 for word in re.finditer(r"\b(" + "|".join(_FLIPPED) + r")\b(?= than)", said):
                     edits[start + word.start(), start + word.end()] = _FLIPPED[word[1]]
                 yield Mistake(step, edits=edits)
-        for each in _EACH.finditer(solution.question):
-            if [sign.text for sign in equation.left.operators] == ["*"] and equation.result and each:
-                only = sum(start <= other.left.start < end for other in solution.equations) == 1
-                money = [n for n in equation.left.numbers if n.money] or sorted(
-                    equation.left.numbers, key=lambda n: -n.value
-                )
-                if only:
-                    yield Mistake(None, {solution.index[equation.result.start]: money[0].value}, dropped=step)
-            break
+        one_product = [sign.text for sign in equation.left.operators] == ["*"] and equation.result is not None
+        only = sum(start <= other.left.start < end for other in solution.equations) == 1
+        if one_product and only and _EACH.search(solution.question):
+            assert equation.result is not None
+            # The price or the largest number is taken for the total.
+            priced = [n for n in equation.left.numbers if n.money]
+            taken = priced[0] if priced else max(equation.left.numbers, key=lambda n: n.value)
+            yield Mistake(None, {solution.index[equation.result.start]: taken.value}, dropped=step)
     given = solution.figures.given
     yield from (mistake for mistake in _misread_number(solution, draw) if set(mistake.changes.values()) <= set(given))
 

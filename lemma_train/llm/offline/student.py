@@ -1,8 +1,8 @@
 """The offline student: works a problem through, and in a share of cases makes a mistake on the way.
 
 Enters: a question with its worked solution and answer. Leaves: an answer as a beginner would write it. The kinds of
-mistakes come in about the shares that LEMMA found for LLaMA-3-8B on GSM8K (arXiv 2503.17439); the rarer kinds share
-what is left, by our choice.
+mistakes are drawn with the shares that LEMMA found for LLaMA-3-8B on GSM8K (arXiv 2503.17439); the rarer kinds have
+small weights beside them, by our choice. What comes out differs: a kind that does not fit a question is drawn again.
 """
 
 from random import Random
@@ -11,7 +11,7 @@ from lemma_train.llm.offline.injection import inject
 from lemma_train.llm.offline.wording import after, can_follow
 from lemma_train.llm.offline.worked_solution import as_one_answer, read_solution
 
-_SHARES = {
+_WEIGHTS = {
     "question_misinterpretation": 41.6,
     "calculation_error": 24.5,
     "confusing_concept_error": 20.9,
@@ -39,13 +39,13 @@ def answer(question: str, solution: str, reference_answer: str, mistake_share: f
 
 
 def _mistaken(question: str, solution: str, reference_answer: str, draw: Random) -> list[str] | None:
-    shares = dict(_SHARES)
-    while shares:
-        (kind,) = draw.choices(list(shares), list(shares.values()))
+    weights = dict(_WEIGHTS)
+    while weights:
+        (kind,) = draw.choices(list(weights), list(weights.values()))
         wrong = inject(question, solution, reference_answer, kind, draw)
         if wrong is not None:
             return list(wrong.steps)
-        del shares[kind]
+        del weights[kind]
     return None
 
 

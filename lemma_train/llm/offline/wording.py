@@ -196,8 +196,7 @@ def reflection(finding: Finding, starts_over: bool, draw: Random) -> str:
     parts = [after(draw.choice(_DOUBTS), noticed), end]
     if starts_over and draw.random() < 0.3:
         parts = [after(draw.choice(_DOUBTS), draw.choice(_VAGUE)), end]
-    text = " ".join(part for part in parts if part)
-    return text
+    return " ".join(part for part in parts if part)
 
 
 def after(opener: str, sentence: str) -> str:
