@@ -210,6 +210,7 @@ def test_text_cannot_steer_the_terminal_or_the_markup(tmp_path):
 
 
 def test_terminal_gets_frames_and_the_wrong_part_in_red(tmp_path, monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("COLUMNS", "110")
     told = trace(collection(tmp_path), "q7/s0/fix", terminal=True)
     assert "\x1b[1;31m[[So 3 + 4 = 8.]]\x1b[0m" in told

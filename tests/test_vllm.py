@@ -57,7 +57,13 @@ def test_a_chat_reply_follows_its_schema(vllm_server: VllmServer):  # noqa: F811
 
 
 def recipe(folder, server, model_folder, **keys):
-    model = {"engine": "openai", "base_urls": [server.base_url], "model": server.model, "concurrency": 8}
+    model = {
+        "engine": "openai",
+        "base_urls": [server.base_url],
+        "model": server.model,
+        "concurrency": 8,
+        "outage_minutes": 0.5,
+    }
     values = {
         "problems": [{"source": "generated", "kind": "word_sums", "size": 6}],
         "output_dir": str(folder),

@@ -4,21 +4,15 @@ Enters: a path and `--key value` arguments, where a dotted key reaches into a bl
 typed settings, or one message with every fault in it. It opens no model and reads no question.
 """
 
-import dataclasses
-import difflib
 import functools
-import json
-import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import pydantic
 
 from lemma_train.collection.settings import CollectSettings
 from lemma_train.errors import InputError, first_line
 from lemma_train.llm.endpoint import address
-from lemma_train.recipe_file import override_value, read_yaml, split_overrides
+from lemma_train.settings_file import read_settings
 
 _SHARES = ("assembly.strategies", "assembly.origins", "injection.types")
 _POSITIVE = (
@@ -42,9 +36,6 @@ _AT_MOST = {
     **dict.fromkeys(("sampling.samples", "injection.per_question", "injection.k_max"), 100_000),
     **dict.fromkeys(("student.top_p", "teacher.top_p", "assembly.decontaminate_overlap"), 1),
 }
-_MOST_VALUES, _DEEPEST = 100_000, 50  # of a recipe; aliases of YAML can make a few lines into any number of values
-_LARGEST = 10**18  # what has 64 bits can be written to every file; infinity and NaN are refused with it
-_UNION_TAGS = ("str", "int", "float", "bool")  # with these pydantic tells which reading of a value failed
 _QUOTED = 200  # characters of a value that a message repeats
 
 
@@ -58,108 +49,7 @@ def load_collect_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Coll
     Example:
         >>> load_collect_recipe("recipes/collect/offline_demo.yaml", ["--sampling.samples", "2"])   # doctest: +SKIP
     """
-    path = Path(path)
-    values = read_yaml(path)
-    faults: list[str] = []
-    for key, text in split_overrides(overrides):
-        *blocks, last = key.split(".")
-        target: Any = values
-        for block in blocks:
-            target = target.setdefault(block, {}) if isinstance(target, dict) else target
-        if not isinstance(target, dict):
-            raise InputError(f"command line: --{key} reaches into a key that holds a single value in {path}.")
-        target[last] = override_value(text)
-    _check_plain(values, path)
-    settings = None
-    try:
-        # JSON's strict mode takes no "3" for a 3 and no true for a 1, which YAML's own types make possible.
-        settings = _adapter().validate_json(json.dumps(values, default=str), strict=True)
-    except pydantic.ValidationError as error:
-        faults += dict.fromkeys(_fault(problem) for problem in error.errors())
-    if settings is not None:
-        faults += _senseless(settings)
-    if faults:
-        raise InputError("\n".join(f"{path}: {fault}" for fault in faults))
-    assert settings is not None
-    return settings
-
-
-@functools.cache
-def _adapter() -> pydantic.TypeAdapter[CollectSettings]:
-    for block in _blocks(CollectSettings):
-        block.__pydantic_config__ = pydantic.ConfigDict(extra="forbid")
-    return pydantic.TypeAdapter(CollectSettings)
-
-
-def _blocks(owner: type) -> list[Any]:
-    hints = typing.get_type_hints(owner).values()
-    inner = [block for hint in hints if dataclasses.is_dataclass(hint) for block in _blocks(typing.cast(type, hint))]
-    return [owner, *inner]
-
-
-def _check_plain(values: Any, path: Path) -> None:
-    """Refuse what YAML can say and JSON cannot, and values that go on for ever."""
-    for count, (key, value, depth) in enumerate(_walk(values)):
-        if count > _MOST_VALUES or depth > _DEEPEST:
-            raise InputError(f"{path}: {key[:_QUOTED]}: it holds too many values, or values too deep within others.")
-        if isinstance(value, dict):
-            for name in value:
-                if not isinstance(name, str | int | float | None):
-                    raise InputError(f"{path}: {key}: the key {name!r} must be text; put it into quotes.")
-        if isinstance(value, int | float) and not abs(value) < _LARGEST:
-            raise InputError(f"{path}: {key}: it must be a number of at most 18 digits.")
-        for text in (value, *value) if isinstance(value, dict) else (value,):
-            if isinstance(text, str) and not _is_unicode(text):
-                raise InputError(f"{path}: {key}: {text[:_QUOTED]!r} holds half a character; write it anew.")
-
-
-def _walk(values: Any) -> Iterator[tuple[str, Any, int]]:
-    """Every value with its dotted key and its depth, from the outside in."""
-    waiting: list[tuple[str, Any, int]] = [("", values, 0)]
-    while waiting:
-        key, value, depth = waiting.pop()
-        yield key, value, depth
-        inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-        waiting += [(f"{key}.{name}".removeprefix("."), within, depth + 1) for name, within in inner]
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _fault(problem: Any) -> str:
-    where = [str(part) for part in problem["loc"]]
-    if problem["type"] == "unexpected_keyword_argument":
-        key = ".".join(where)
-        return f"unknown key {key!r}; {_nearest(key)}"
-    key = ".".join(part for part in where if part not in _UNION_TAGS and "[" not in part)
-    reason = problem["msg"].removeprefix("Input should be ")
-    told = repr(problem["input"])
-    return f"{key}: {told[:_QUOTED]}{'...' if len(told) > _QUOTED else ''} should be {reason}."
-
-
-def _nearest(key: str) -> str:
-    *blocks, last = key.split(".")
-    owner: Any = CollectSettings
-    for block in blocks:
-        owner = typing.get_type_hints(owner)[block]
-    known = [field.name for field in dataclasses.fields(owner)]
-    near = difflib.get_close_matches(last, known, n=1, cutoff=0.5)
-    if near:
-        return f"did you mean {'.'.join([*blocks, near[0]])}?"
-    everywhere = [name for name in _all_keys(CollectSettings) if name.rpartition(".")[2] == last]
-    return f"did you mean {everywhere[0]}?" if everywhere else "docs/collection_keys.md lists the keys."
-
-
-def _all_keys(owner: Any, prefix: str = "") -> list[str]:
-    keys = []
-    for name, hint in typing.get_type_hints(owner).items():
-        keys += _all_keys(hint, f"{prefix}{name}.") if dataclasses.is_dataclass(hint) else [prefix + name]
-    return keys
+    return read_settings(CollectSettings, path, overrides, _senseless, "docs/collection_keys.md")
 
 
 def _senseless(settings: CollectSettings) -> list[str]:
