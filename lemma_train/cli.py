@@ -7,6 +7,8 @@ It owns arguments, messages and exit statuses; each subcommand imports what it n
 import argparse
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lemma_train import __version__
@@ -17,7 +19,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and run the subcommand; exits with 2 where the user's input is at fault."""
     parser = _parser()
     known, overrides = parser.parse_known_args(arguments)
-    if overrides and known.run not in (_prepare, _collect):
+    if overrides and known.run not in (_prepare, _collect, _evaluate):
         parser.error(f"unrecognized arguments: {' '.join(overrides)}")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     with user_errors_exit_with_2(f"lemma {known.command}"):
@@ -31,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lemma",
-        description="Collect error-corrective trajectories, prepare training on them and handle its results. "
+        description="Collect error-corrective trajectories, prepare training on them, evaluate what came of it. "
         "Training itself: accelerate launch lemma_train/sft.py RECIPE",
     )
     parser.add_argument("--version", action="version", version=f"lemma_train {__version__}")
@@ -98,6 +100,40 @@ def _parser() -> argparse.ArgumentParser:
     grade.add_argument("rows", type=Path, metavar="IN.jsonl")
     grade.add_argument("-o", "--out", type=Path, metavar="OUT.jsonl")
     grade.set_defaults(run=_grade)
+
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="benchmarks -> results.json, samples.jsonl",
+        description="Evaluate a model as an evaluation recipe says, in OUTPUT_DIR. Started again, it goes on with the "
+        "responses that it has. Any key of the recipe can be overridden: --model.model FOLDER.",
+        allow_abbrev=False,
+    )
+    evaluate.add_argument("recipe", help="an evaluation recipe (YAML), see recipes/evaluate/")
+    evaluate.set_defaults(run=_evaluate)
+
+    compare = commands.add_parser(
+        "compare",
+        help="two evaluations, question by question",
+        description="Paired differences of two evaluations on the same questions, with 95% intervals and McNemar's p.",
+        allow_abbrev=False,
+    )
+    compare.add_argument("run_a", type=Path, help="the folder of an evaluation: the one to improve on")
+    compare.add_argument("run_b", type=Path, help="the folder of another")
+    compare.add_argument(
+        "--allow", action="append", default=[], metavar="WHAT", help="may differ: template, prompts, decoding"
+    )
+    compare.add_argument("--json", action="store_true", help="print one JSON object")
+    compare.set_defaults(run=_compare)
+
+    report = commands.add_parser(
+        "report",
+        help="tables, plots and samples in one self-contained page",
+        description="Write one HTML page about evaluations, and the same as Markdown beside it.",
+        allow_abbrev=False,
+    )
+    report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of evaluations")
+    report.add_argument("-o", "--out", type=Path, required=True, metavar="REPORT.html")
+    report.set_defaults(run=_report)
     return parser
 
 
@@ -129,8 +165,6 @@ def _merge(known: argparse.Namespace, overrides: list[str]) -> None:
 
 
 def _collect(known: argparse.Namespace, overrides: list[str]) -> None:
-    import asyncio
-
     from lemma_train.collection import collect as collecting
     from lemma_train.collection.recipe import load_collect_recipe
     from lemma_train.collection.shards import read_shard
@@ -144,14 +178,8 @@ def _collect(known: argparse.Namespace, overrides: list[str]) -> None:
     if known.status:
         return _print(collecting.status(settings))
     shard = read_shard(known.shard, Path(settings.output_dir).expanduser()) if known.shard else None
-    try:
+    with _stopped_with_1("lemma collect"):
         _print(f"Collected: {collecting.collect(settings, known.stage, shard)}")
-    except Stopped as stopped:
-        print(f"lemma collect: {stopped}", file=sys.stderr)
-        sys.exit(1)
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        print("lemma collect: stopped; start the same command again to go on.", file=sys.stderr)
-        sys.exit(1)
 
 
 def _trace(known: argparse.Namespace, overrides: list[str]) -> None:
@@ -164,6 +192,46 @@ def _grade(known: argparse.Namespace, overrides: list[str]) -> None:
     from lemma_train.grading.grade_file import grade_file
 
     print(grade_file(known.rows, known.out), file=sys.stderr)
+
+
+def _evaluate(known: argparse.Namespace, overrides: list[str]) -> None:
+    from lemma_train.evaluation.recipe import load_evaluate_recipe
+    from lemma_train.evaluation.run import evaluate
+
+    settings = load_evaluate_recipe(known.recipe, overrides)
+    with _stopped_with_1("lemma evaluate"):
+        _print(f"Evaluated: {evaluate(settings)}")
+
+
+def _compare(known: argparse.Namespace, overrides: list[str]) -> None:
+    import json
+
+    from lemma_train.evaluation.compare import as_dict, as_text, compare
+
+    found = compare(known.run_a, known.run_b, allow=known.allow)
+    _print(json.dumps(as_dict(found), indent=2) if known.json else as_text(found))
+
+
+def _report(known: argparse.Namespace, overrides: list[str]) -> None:
+    from lemma_train.evaluation.report import write_report
+
+    write_report(known.runs, known.out)
+    _print(f"Report: {known.out}")
+
+
+@contextmanager
+def _stopped_with_1(command: str) -> Iterator[None]:
+    """Say why long work ended early, and that it goes on when it is started again."""
+    import asyncio
+
+    try:
+        yield
+    except Stopped as stopped:
+        print(f"{command}: {stopped}", file=sys.stderr)
+        sys.exit(1)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print(f"{command}: stopped; start the same command again to go on.", file=sys.stderr)
+        sys.exit(1)
 
 
 def _print(text: str) -> None:

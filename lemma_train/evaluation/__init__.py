@@ -1,0 +1,1 @@
+"""How good is a model, is the gain real, and does it repair its own errors: benchmarks, metrics, scorecard, report."""

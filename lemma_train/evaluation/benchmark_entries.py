@@ -1,0 +1,114 @@
+"""An entry of a recipe's `benchmarks` becomes a name, a number of worked examples and questions.
+
+Enters: a name, or a mapping. Leaves: `Chosen`. Benchmarks are read by `benchmarks`; the user's own questions and
+generated ones by the room of problems, with the same checks as in a collection.
+"""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from lemma_train.errors import InputError
+from lemma_train.evaluation.benchmarks import BENCHMARKS, Question, draw, load_benchmark
+from lemma_train.evaluation.few_shot import load_shots
+from lemma_train.problems import Problem, load_problems
+
+
+class Chosen(NamedTuple):
+    """name: the benchmark's, the generated kind, or the entry's own; heads its figures in reports."""
+
+    name: str
+    shots: list[tuple[str, str]]
+    questions: list[Question]
+
+
+_KEYS = {
+    "benchmark": ("name", "path", "limit", "sample", "shots", "allow_other_count"),
+    "generated": ("source", "kind", "size", "seed", "avoid", "label", "limit", "sample", "shots"),
+    "file": ("source", "path", "split", "name", "revision", "label", "limit", "sample", "shots"),
+}
+
+
+def load_entry(entry: str | Mapping[str, Any], seed: int, where: str = "benchmarks") -> Chosen:
+    """Read or generate the questions of one entry.
+
+    Args:
+        entry: a key of `BENCHMARKS`, or a mapping:
+            `{name, path, limit, sample, shots, allow_other_count}`: a benchmark; see `load_benchmark`.
+            `{source: generated, kind, size, seed, avoid: {size, seed}}`: generated problems, none of which is among
+                those that a recipe with the size and seed of `avoid` trains on.
+            `{source: file, path, split, name, revision}`: the user's own rows, as in a collection's `problems`.
+            The last two also take `label`, the name in reports, and each takes `limit`, `sample` and `shots`.
+        seed: draws samples, and generated problems whose entry names no seed.
+        where: the recipe's key, for messages.
+
+    Raises:
+        InputError: a key, a value, a file or a row is at fault.
+
+    Example:
+        >>> load_entry({"source": "generated", "kind": "word_sums", "size": 200, "seed": 1,
+        ...             "avoid": {"size": 800, "seed": 0}}, seed=0).name             # doctest: +SKIP
+        'word_sums'
+    """
+    values = {"name": entry} if isinstance(entry, str) else entry
+    if not isinstance(values, Mapping):
+        raise InputError(f"{where}: an entry is a name ({', '.join(BENCHMARKS)}) or a mapping; it is {entry!r}.")
+    source = values.get("source", "benchmark")
+    if not isinstance(source, str) or source not in _KEYS or ("source" in values and source == "benchmark"):
+        raise InputError(f"{where}: source must be generated or file; for a benchmark leave it out and give its name.")
+    for key in values:
+        if key not in _KEYS[source]:
+            nearest = difflib.get_close_matches(str(key), _KEYS[source], n=1)
+            meant = f" (did you mean {nearest[0]}?)" if nearest else ""
+            raise InputError(f"{where}: {key!r} is no key of such an entry{meant}; it has {', '.join(_KEYS[source])}.")
+    for key in ("limit", "sample"):
+        _whole_number(values, key, 1, where)
+    if source == "benchmark":
+        name = values.get("name")
+        if name not in BENCHMARKS:
+            raise InputError(f"{where}: there is no benchmark {name!r}; the names are {', '.join(BENCHMARKS)}.")
+        return Chosen(name, _shots(values, BENCHMARKS[name].shots, where), _benchmark(values, seed, where))
+    problems = _problems(values, source, seed, where)
+    label = values.get("label", problems[0].source)
+    if not isinstance(label, str) or not label.strip() or label in BENCHMARKS:
+        raise InputError(f"{where}: label must be text, and no benchmark's name; it is {label!r}.")
+    questions = [
+        Question(problem.id, label, problem.question, problem.answer, problem.level, problem.subject, problem.solution)
+        for problem in problems
+    ]
+    sample: Any = values.get("sample")
+    return Chosen(label, _shots(values, 0, where), draw(questions, sample, seed, where))
+
+
+def _benchmark(values: Mapping[str, Any], seed: int, where: str) -> list[Question]:
+    path, allowed = values.get("path"), values.get("allow_other_count", False)
+    if path is not None and (not isinstance(path, str) or not path):
+        raise InputError(f"{where}: {values['name']}: path must be text; it is {path!r}.")
+    if not isinstance(allowed, bool):
+        raise InputError(f"{where}: {values['name']}: allow_other_count must be true or false; it is {allowed!r}.")
+    return load_benchmark(values["name"], path, values.get("limit"), values.get("sample"), seed, allowed)
+
+
+def _problems(values: Mapping[str, Any], source: str, seed: int, where: str) -> list[Problem]:
+    entry = {key: value for key, value in values.items() if key not in ("label", "avoid", "sample", "shots")}
+    if source == "file" or "avoid" not in values:
+        return load_problems([entry], seed, where).problems
+    avoid = values["avoid"]
+    if not isinstance(avoid, Mapping) or set(avoid) != {"size", "seed"}:
+        raise InputError(f"{where}: avoid must hold the size and the seed of the training problems; it is {avoid!r}.")
+    # Later entries never repeat the problems of earlier ones; the limit belongs to the questions asked alone.
+    training = {"source": source, "kind": values.get("kind"), **avoid}
+    trained_on = {problem.id for problem in load_problems([training], seed, f"{where}: avoid").problems}
+    both = load_problems([training, entry], seed, where).problems
+    return [problem for problem in both if problem.id not in trained_on]
+
+
+def _shots(values: Mapping[str, Any], default: int, where: str) -> list[tuple[str, str]]:
+    _whole_number(values, "shots", 0, where)
+    return load_shots(values.get("shots", default))
+
+
+def _whole_number(values: Mapping[str, Any], key: str, least: int, where: str) -> None:
+    value = values.get(key)
+    if key in values and (type(value) is not int or value < least):
+        raise InputError(f"{where}: {key} must be a whole number of at least {least}; it is {value!r}.")

@@ -1,0 +1,44 @@
+"""An evaluation recipe: a YAML file and command-line overrides become `EvaluateSettings`.
+
+Enters: a path and `--key value` arguments. Leaves: typed settings, or one message with every fault in it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lemma_train.evaluation.settings import EvaluateSettings
+from lemma_train.settings_file import read_settings
+
+
+def load_evaluate_recipe(path: str | Path, overrides: Sequence[str] = ()) -> EvaluateSettings:
+    """Read an evaluation recipe and apply overrides.
+
+    Raises:
+        InputError: the file or a key is at fault; every fault is named at once.
+    """
+    return read_settings(EvaluateSettings, path, overrides, _senseless, "docs/evaluation.md")
+
+
+def _senseless(settings: EvaluateSettings) -> list[str]:
+    """Values of the right type that cannot be meant."""
+    model, faults = settings.model, []
+    if not settings.output_dir:
+        faults.append("the key output_dir is missing; responses and results are kept there.")
+    if not settings.benchmarks and not settings.probe.path:
+        faults.append("the key benchmarks is missing; it lists what to evaluate on.")
+    if model.engine == "offline":
+        faults.append("model.engine: the offline rules are no model; use transformers, or openai for a server.")
+    if not model.model:
+        faults.append("model.model is missing; it names the model's folder, or the model on its server.")
+    for key in ("max_tokens", "concurrency", "timeout_seconds", "max_tries", "batch_size", "top_p"):
+        if not getattr(model, key) > 0:
+            faults.append(f"model.{key}: it must be above 0, it is {getattr(model, key)}.")
+    if model.temperature < 0:
+        faults.append(f"model.temperature: it must not be negative, it is {model.temperature}.")
+    if not 1 <= settings.samples <= 10_000:
+        faults.append(f"samples: it must be at least 1 and at most 10,000, it is {settings.samples}.")
+    if settings.samples > 1 and not model.temperature:
+        faults.append("samples: greedy answers are all the same; set model.temperature, such as 0.7, to draw several.")
+    if settings.probe.limit is not None and settings.probe.limit < 1:
+        faults.append(f"probe.limit: it must be above 0 or null, it is {settings.probe.limit}.")
+    return faults

@@ -1,0 +1,222 @@
+"""`lemma report`: finished evaluations side by side, as one self-contained HTML page and a Markdown file beside it.
+
+Enters: folders of `lemma evaluate`. Leaves: OUT.html with tables, pictures and samples to read, and OUT.md with the
+tables. The page loads nothing from anywhere, and a content security policy forbids it to; what models wrote is shown
+as text, whatever it holds. It grades nothing and computes no interval.
+"""
+
+import base64
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lemma_train.errors import InputError, first_line
+from lemma_train.evaluation import report_charts, report_tables
+from lemma_train.evaluation.marked_text import marked, one_line, shortened
+from lemma_train.evaluation.published import published_for
+from lemma_train.evaluation.report_conditions import cautions, settings
+from lemma_train.evaluation.report_runs import Run, at, number, proportion, read_run
+from lemma_train.evaluation.report_tables import Table
+from lemma_train.evaluation.report_text import markdown
+
+SAMPLES_PER_RUN = 200
+_QUESTION = 2_000  # characters of a question that are shown
+_OUTCOMES = {
+    "repaired": "repaired",
+    "idle_doubt": "idle doubt",
+    "wrong_both": "wrong both times",
+    "spoiled": "spoiled",
+}
+_VERDICTS = {"true": "\u2713 right", "false": "\u2717 wrong", "null": "not gradable"}
+_PLACES = (
+    *(("accuracy", "Accuracy"), ("charts", "Pictures"), ("correction", "Self-correction"), ("rules", "Grading")),
+    *(("answers", "Answers"), ("samples", "Samples"), ("settings", "How it was measured")),
+)
+
+
+def write_report(runs: list[Path], out: Path, base: Path | None = None, seed: int = 0) -> None:
+    """Write the page and, with the suffix .md in place of its own, the Markdown file.
+
+    Args:
+        runs: folders with `results.json` and `samples.jsonl`.
+        out: the HTML file to write.
+        base: the folder of an evaluation that the others are compared with, such as the base model's; shown first.
+        seed: of the draw of the samples to read.
+
+    Published figures are added where one of the evaluated models, or the model that it was trained from, is a base
+    model that the paper reports on.
+
+    Raises:
+        InputError: there is no run, a folder holds no evaluation, or the files cannot be written.
+    """
+    folders = [*([base] if base else []), *(run for run in runs if base is None or run.resolve() != base.resolve())]
+    if not folders:
+        raise InputError("No run was named; give at least one output_dir of `lemma evaluate`.")
+    if out.suffix == ".md":
+        raise InputError(f"{out}: the page needs another suffix than .md, which the text beside it gets; try .html.")
+    read = [read_run(folder, SAMPLES_PER_RUN, seed) for folder in folders]
+    _name_apart(read)
+    published = published_for(name for run in read for name in run.model_names)
+    tables = {
+        "accuracy": report_tables.headline(read, read[0] if base else None, published),
+        "correction": report_tables.self_correction(read),
+        "rules": report_tables.rules(read),
+        "disagreements": report_tables.disagreements(read),
+        "answers": report_tables.answers(read),
+        "levels": report_tables.levels(read),
+        "settings": settings(read),
+    }
+    held = {name: table for name, table in tables.items() if table is not None}
+    title = "Evaluation of " + (read[0].name if len(read) == 1 else f"{len(read)} models")
+    said = cautions(read)
+    text = markdown(title, said, held.values(), out.name)
+    _write({out: _page(title, said, read, held), out.with_suffix(".md"): text})
+
+
+def _name_apart(runs: Sequence[Run]) -> None:
+    """Runs that share a name get their number behind it."""
+    shared = Counter(run.name for run in runs)
+    for position, run in enumerate(runs, start=1):
+        if shared[run.name] > 1:
+            run.name = f"{run.name} ({position})"
+
+
+def _page(title: str, said: Sequence[str], runs: Sequence[Run], tables: Mapping[str, Table]) -> str:
+    import jinja2
+
+    here = Path(__file__).parent
+    style, script = ((here / f"report_page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    samples = [_sample(run, sample) for run in runs for sample in run.drawn]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(here), autoescape=True, undefined=jinja2.StrictUndefined, auto_reload=False
+    )
+    held = {*tables, "charts", *(["samples"] if samples else [])}
+    return environment.get_template("report_page.jinja").render(
+        title=title,
+        policy=f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; img-src data:; "
+        "base-uri 'none'; form-action 'none'",
+        style=style,
+        script=script,
+        places=[(place, label) for place, label in _PLACES if place in held],
+        cautions=said,
+        tables={name: tables.get(name) for name in (*tables, "correction", "rules", "disagreements", "levels")},
+        runs=runs,
+        series=report_charts.SERIES,
+        charts=_charts(runs),
+        disagreeing=_disagreeing(runs),
+        samples=samples,
+        filters=_filters(samples),
+    )
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _charts(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """The pictures that there are numbers for."""
+    names = report_tables.benchmark_names(runs)
+    accuracies = [(run.name, {one_line(name): run.accuracy(name) for name in run.benchmarks}) for run in runs]
+    charts = []
+
+    def add(title: str, svg: str, legend: Sequence[tuple[str, str]] = ()) -> None:
+        charts.append({"title": title, "svg": svg, "legend": legend})
+
+    if names:
+        shown = [one_line(name) for name in names]
+        add("Accuracy with 95% intervals", report_charts.accuracy_chart(accuracies, shown))
+    cards = [(run.name, at(run.results, "scorecard")) for run in runs]
+    outcomes = [(name, {key: proportion(at(card, key)) for key in _OUTCOMES}) for name, card in cards]
+    outcomes = [(name, shares) for name, shares in outcomes if any(s.value is not None for s in shares.values())]
+    if outcomes:
+        legend = list(zip(("good", "soft", "dull", "bad"), _OUTCOMES.values(), strict=True))
+        add("What becomes of answers that reflect", report_charts.outcomes_chart(outcomes), legend)
+    if any(run.error_types for run in runs):
+        types = [(run.name, run.error_types) for run in runs]
+        add("Types of recognised errors", report_charts.error_types_chart(types))
+    if any(run.lengths for run in runs):
+        lengths = [(run.name, run.lengths) for run in runs]
+        add("Right answers by length", report_charts.length_chart(lengths))
+    curves = [(run.name, _curve(run.results.get("loss_curve"))) for run in runs]
+    if any(points for _, points in curves):
+        add("Training loss", report_charts.loss_chart(curves))
+    return charts
+
+
+def _curve(points: Any) -> list[tuple[float, float]]:
+    pairs = [point for point in points or [] if isinstance(point, list) and len(point) == 2]
+    numbers = [(number(step), number(loss)) for step, loss in pairs]
+    return [(step, loss) for step, loss in numbers if step is not None and loss is not None]
+
+
+def _disagreeing(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
+    listed = []
+    for run in runs:
+        for name, entry in run.benchmarks.items():
+            ids = at(entry, "authors", "disagreements")
+            if isinstance(ids, list) and ids:
+                listed.append((f"{run.name}, {one_line(name)}", [one_line(identity) for identity in ids]))
+    return listed
+
+
+def _sample(run: Run, sample: Mapping[str, Any]) -> dict[str, Any]:
+    """A sample as the page shows it; all text is made visible here and escaped by the template."""
+    correct = json.dumps(sample.get("correct")) if isinstance(sample.get("correct"), bool) else "null"
+    outcome = str(sample.get("outcome"))
+    span = sample.get("reflection_span")
+    whole = isinstance(span, list) and len(span) == 2 and all(type(edge) is int for edge in span)
+    facts = [
+        ("reference", sample.get("reference")),
+        ("extracted", sample.get("extracted")),
+        ("answer before the reflection", sample.get("answer_before")),
+        ("judged by", sample.get("decided_by")),
+        ("error type", sample.get("error_type")),
+        ("level", sample.get("level")),
+        ("subject", sample.get("subject")),
+        ("tokens", sample.get("completion_tokens")),
+        ("ended by", sample.get("finish_reason")),
+        ("graded by", sample.get("grade_reason")),
+    ]
+    return {
+        "run": run.name,
+        "id": one_line(sample["id"]),
+        "benchmark": one_line(sample["benchmark"]),
+        "correct": correct,
+        "outcome": outcome if outcome in _OUTCOMES else "none",
+        "outcome_text": _OUTCOMES.get(outcome, ""),
+        "type": one_line(sample.get("error_type") or ""),
+        "verdict": _VERDICTS[correct],
+        "opening": one_line(sample["question"], 90),
+        "question": shortened(sample["question"], "plain", _QUESTION),
+        "response": marked(sample["response"], span if whole else None, sample.get("correct_before"), outcome),
+        "facts": " \u00b7 ".join(f"{name}: {one_line(value, 200)}" for name, value in facts if value is not None),
+    }
+
+
+def _filters(samples: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """(field, label, [(value, text), ...]) for every field in which the samples differ."""
+    texts = {"outcome": {**_OUTCOMES, "none": "no reflection"}, "correct": _VERDICTS}
+    labels = {"run": "Model", "benchmark": "Benchmark", "outcome": "Self-correction", "correct": "Verdict"}
+    filters = []
+    for name, label in {**labels, "type": "Error type"}.items():
+        values = list(dict.fromkeys(sample[name] for sample in samples if sample[name]))
+        known = texts.get(name, {})
+        values.sort(key=lambda value: list(known).index(value) if value in known else 0)
+        if len({sample[name] for sample in samples}) > 1:
+            filters.append((name, label, [(value, known.get(value, value.replace("_", " "))) for value in values]))
+    return filters
+
+
+def _write(files: Mapping[Path, str]) -> None:
+    """Each file is whole or as it was before."""
+    for file, text in files.items():
+        unfinished = file.with_name(f".{file.name}.unfinished")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            unfinished.write_text(text, encoding="utf-8", newline="\n")
+            unfinished.replace(file)
+        except OSError as error:
+            raise InputError(f"{file} cannot be written: {first_line(error)}; name another place with -o.") from error

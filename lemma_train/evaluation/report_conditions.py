@@ -1,0 +1,66 @@
+"""Under which conditions the runs of a report were measured, and where they differ.
+
+Enters: runs. Leaves: a table of their settings, and sentences on what to read with care. It judges no result.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from lemma_train.evaluation.marked_text import one_line
+from lemma_train.evaluation.report_runs import Run, at
+from lemma_train.evaluation.report_tables import NONE, Cell, Row, Table, benchmark_names, count
+
+# label -> where the value stands in results.json
+_PLACES = {
+    "model": ("model",),
+    "engine": ("engine",),
+    "template": ("template", "template"),
+    "template fingerprint": ("template_fingerprint",),
+    "grader version": ("grader_version",),
+    **{key.replace("_", " "): ("decoding", key) for key in ("temperature", "top_p", "max_tokens", "samples")},
+    **{key: ("decoding", key) for key in ("stop", "seed")},
+    "lemma_train": ("version",),
+}
+_COUNTS = {"seconds": ("seconds",), "tokens per second": ("tokens_per_second",)}
+_SAME = {"template_fingerprint": "prompt template", "grader_version": "version of the grader", "decoding": "decoding"}
+
+
+def settings(runs: Sequence[Run]) -> Table:
+    """How each run was done: a column for each."""
+    table = Table("How it was measured", "", [Cell(""), *(Cell(run.name) for run in runs)])
+    for label, place in _PLACES.items():
+        table.rows.append(Row([Cell(label), *(Cell(_fact(at(run.results, *place))) for run in runs)]))
+    for label, place in _COUNTS.items():
+        table.rows.append(Row([Cell(label), *(Cell(count(at(run.results, *place))) for run in runs)]))
+    table.rows.append(Row([Cell("folder"), *(Cell(_fact(str(run.folder))) for run in runs)]))
+    return table
+
+
+def cautions(runs: Sequence[Run]) -> list[str]:
+    """Sentences on what keeps the runs from being compared number by number, and on what is missing."""
+    said = [
+        f"The runs differ in {name}." for key, name in _SAME.items() if _differ(run.results.get(key) for run in runs)
+    ]
+    for name in benchmark_names(runs):
+        entries = [run.benchmarks[name] for run in runs if name in run.benchmarks]
+        if _differ(entry.get("questions") for entry in entries):
+            said.append(f"The runs answered different numbers of questions of {one_line(name)}.")
+        if _differ((entry.get("shots"), entry.get("prompt_fingerprint")) for entry in entries):
+            said.append(f"The runs were prompted differently on {one_line(name)}.")
+    if _differ(sorted(run.benchmarks) for run in runs):
+        said.append("The averages are over different benchmarks.")
+    for run in runs:
+        if run.samples is None:
+            said.append(f"{run.name}: there is no samples.jsonl, so that its answers are not shown.")
+    return said
+
+
+def _differ(values: Iterable[Any]) -> bool:
+    return len({json.dumps(value, sort_keys=True) for value in values}) > 1
+
+
+def _fact(value: Any) -> str:
+    if value is None:
+        return NONE
+    return one_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), 200)

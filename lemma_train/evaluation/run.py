@@ -1,0 +1,236 @@
+"""`lemma evaluate`: benchmarks -> responses -> verdicts -> `results.json` and `samples.jsonl`.
+
+Enters: the settings of an evaluation recipe. Leaves: one line in samples.jsonl for each answer, with the grader's
+verdict, the authors', and what the answer does about its own errors; and the metrics over them. Responses are kept as
+they arrive; verdicts are made anew at each start.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+from lemma_train import __version__
+from lemma_train.errors import InputError, first_line
+from lemma_train.evaluation.authors_rules import authors_verdict
+from lemma_train.evaluation.benchmark_entries import Chosen, load_entry
+from lemma_train.evaluation.benchmarks import Question
+from lemma_train.evaluation.few_shot import prompt_fingerprint
+from lemma_train.evaluation.metrics import authors_metrics, average_accuracy, benchmark_metrics
+from lemma_train.evaluation.model_folder import open_prompts, trained_template, with_adapter_apart
+from lemma_train.evaluation.probe import probe_items, probe_prompt, probe_score
+from lemma_train.evaluation.responses import Prompt, ask_all
+from lemma_train.evaluation.scorecard import judge, scorecard
+from lemma_train.evaluation.settings import EvaluatedModel, EvaluateSettings
+from lemma_train.grading.grader import GRADER_VERSION, Grader
+from lemma_train.llm.protocol import Reply
+from lemma_train.template import Renderer
+from lemma_train.training.lock import claim
+from lemma_train.training.sources import iterate, read_sources
+
+RESULTS, SAMPLES = "results.json", "samples.jsonl"
+_AHEAD = 256  # answers that the grader's workers get before the first verdict is waited for
+
+
+def evaluate(settings: EvaluateSettings) -> Path:
+    """Evaluate a model; started again it goes on with the responses that it has.
+
+    Returns:
+        the path of results.json.
+
+    Raises:
+        InputError: the recipe, a file or the model is at fault. Stopped: a server is down; the same command goes on.
+    """
+    folder = Path(settings.output_dir).expanduser()
+    model = with_adapter_apart(settings.model)
+    renderer = open_prompts(model, settings.other_template)
+    chosen = [load_entry(entry, settings.seed) for entry in settings.benchmarks]
+    names = [one.name for one in chosen]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise InputError(f"benchmarks: {', '.join(sorted(twice))} stands twice; give one of them another label.")
+    items = _probe_items(settings)
+    with claim(folder), Grader() as grader:
+        began = time.monotonic()
+        results: dict[str, Any] = {"benchmarks": {}}
+        tokens = 0
+        with _written(folder / SAMPLES) as out:
+            for one in chosen:
+                replies = ask_all(_prompts(one, settings, renderer), model, settings.seed, folder, one.name)
+                samples = []
+                for sample in _samples(one, settings.samples, replies, grader):
+                    out.write(orjson.dumps(sample) + b"\n")
+                    tokens += sample["completion_tokens"]
+                    samples.append(sample)
+                results["benchmarks"][one.name] = _measured(one, samples, settings, renderer, grader)
+                results.setdefault("all", []).extend(samples)
+        everything = results.pop("all", [])
+        by_name = {name: told["metrics"] for name, told in results["benchmarks"].items()}
+        results["average"] = average_accuracy(by_name)
+        results["scorecard"] = scorecard(everything)
+        results["probe"] = _probed(items, settings, model, renderer, folder, grader) if items else None
+        seconds = time.monotonic() - began
+        results |= _conditions(settings, model, renderer) | {
+            "seconds": round(seconds, 1),
+            "tokens_per_second": round(tokens / seconds, 1) if seconds else None,
+            "loss_curve": _loss_curve(settings.model.model),
+        }
+        return _write_results(folder / RESULTS, results)
+
+
+def _prompts(chosen: Chosen, settings: EvaluateSettings, renderer: Renderer) -> list[Prompt]:
+    prompts = []
+    for question in chosen.questions:
+        text = renderer.prompt_text(question.question, chosen.shots)
+        ids = tuple(renderer.prompt_ids(question.question, chosen.shots))
+        prompts += [Prompt(f"{question.id}/{k}", text, ids) for k in range(settings.samples)]
+    return prompts
+
+
+def _samples(chosen: Chosen, count: int, replies: Iterator[Reply], grader: Grader) -> Iterator[dict[str, Any]]:
+    """The record of each answer, in order; verdicts are fetched ahead so that both workers are busy."""
+    asked = [(question, k) for question in chosen.questions for k in range(count)]
+    answers = list(replies)
+    verdicts = []
+    for number in range(len(asked) + _AHEAD):
+        if number < len(asked):
+            verdicts.append(grader.submit(answers[number].text.strip(), asked[number][0].reference))
+        if number >= _AHEAD:
+            at = number - _AHEAD
+            grade = verdicts[at].result()
+            yield _record(chosen.name, *asked[at], answers[at], grade.extracted, grade.correct, grade.reason, grader)
+
+
+def _record(
+    benchmark: str,
+    question: Question,
+    number: int,
+    reply: Reply,
+    extracted: str | None,
+    correct: bool | None,
+    reason: str | None,
+    grader: Grader,
+) -> dict[str, Any]:
+    response = reply.text.strip()
+    authors_extracted, authors_correct = authors_verdict(response, question.reference)
+    return {
+        "id": f"{question.id}/{number}",
+        "question_id": question.id,
+        "benchmark": benchmark,
+        "sample": number,
+        "question": question.question,
+        "reference": question.reference,
+        "level": question.level,
+        "subject": question.subject,
+        "response": response,
+        "finish_reason": reply.finish_reason,
+        "prompt_tokens": reply.prompt_tokens,
+        "completion_tokens": reply.completion_tokens,
+        "extracted": extracted,
+        "correct": correct,
+        "grade_reason": reason,
+        "authors_extracted": authors_extracted,
+        "authors_correct": authors_correct,
+        **judge(response, question.question, question.reference, question.solution, grader, correct),
+    }
+
+
+def _measured(
+    chosen: Chosen, samples: Sequence[dict[str, Any]], settings: EvaluateSettings, renderer: Renderer, grader: Grader
+) -> dict[str, Any]:
+    def same(first: str, second: str) -> bool:
+        return grader.grade_answer(first, second).correct is True
+
+    return {
+        "shots": len(chosen.shots),
+        "questions": len(chosen.questions),
+        "samples": len(samples),
+        "prompt_fingerprint": prompt_fingerprint(renderer, chosen.shots),
+        "metrics": benchmark_metrics(samples, same, settings.seed),
+        "authors": authors_metrics(samples, settings.seed),
+        "scorecard": scorecard(samples),
+    }
+
+
+def _conditions(settings: EvaluateSettings, model: EvaluatedModel, renderer: Renderer) -> dict[str, Any]:
+    """What two results must share to be compared."""
+    decoding = {key: getattr(model, key) for key in ("temperature", "top_p", "max_tokens", "stop")}
+    return {
+        "version": __version__,
+        "name": settings.name or Path(settings.model.model).name,
+        "model": settings.model.model,
+        "engine": model.engine,
+        "template": renderer.description(),
+        "template_fingerprint": renderer.fingerprint,
+        "trained_template": trained_template(model),
+        "grader_version": GRADER_VERSION,
+        "decoding": {**decoding, "samples": settings.samples, "seed": settings.seed},
+    }
+
+
+def _probe_items(settings: EvaluateSettings) -> list[Any]:
+    if not settings.probe.path:
+        return []
+    rows = []
+    for source in read_sources(settings.probe.path, "probe.path"):
+        for located in iterate(source):
+            if located.fault is not None:
+                raise InputError(f"probe.path: {located.file}, line {located.line}: {located.fault[1]}.")
+            rows.append(located.row)
+    items = probe_items(rows)
+    if not items:
+        raise InputError(f"probe.path: {settings.probe.path} holds no row with error_span and answer.")
+    return items[: settings.probe.limit]
+
+
+def _probed(
+    items: list[Any],
+    settings: EvaluateSettings,
+    model: EvaluatedModel,
+    renderer: Renderer,
+    folder: Path,
+    grader: Grader,
+) -> dict[str, Any]:
+    prompts = []
+    for item in items:
+        told = probe_prompt(renderer, item)
+        prompts.append(Prompt(f"probe/{item.id}", told.text, tuple(told.ids)))
+    greedy = replace(model, temperature=0.0)
+    replies = list(ask_all(prompts, greedy, settings.seed, folder, "probe"))
+    return probe_score(items, [reply.text for reply in replies], grader)
+
+
+def _loss_curve(model: str) -> list[list[float]] | None:
+    """The training loss of a model that this project trained, `[[step, loss], ...]`, or None."""
+    for log in (Path(model).expanduser() / "metrics.jsonl", Path(model).expanduser().parent / "metrics.jsonl"):
+        if log.is_file():
+            try:
+                rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
+                return [[row["step"], row["loss"]] for row in rows if "loss" in row and "step" in row] or None
+            except (OSError, ValueError, TypeError):
+                return None  # a picture more or less: the evaluation does not fail over it
+    return None
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[IO[bytes]]:
+    """A file that appears under its name when it is whole."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        with unfinished.open("wb") as out:
+            yield out
+        unfinished.replace(path)
+    except OSError as error:
+        raise InputError(f"output_dir: {path} cannot be written: {first_line(error)}.") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _write_results(path: Path, results: dict[str, Any]) -> Path:
+    with _written(path) as out:
+        out.write(json.dumps(results, indent=2, ensure_ascii=False).encode() + b"\n")
+    return path

@@ -1,0 +1,211 @@
+"""Self-correction of a model: does it doubt, is the doubt called for, and does it end well?
+
+Enters: responses with their questions and references; a response's first reflection comes from `transitions`. Leaves:
+for each response a verdict on both sides of the reflection, and the counts over many. It runs no model.
+
+Before the reflection there is mostly no answer yet: a trajectory is cut at its first wrong step. "Right before" is
+therefore decided by the first of these rules that can (`decided_by`):
+
+- `statement`: the text before states a final answer; it is graded against the reference.
+- `step_check`: a sum in it is not true (wrong), or its steps are held against the worked solution by
+  `llm.offline.diagnosis`. Wrong: a step disagrees, and no right answer follows from it in the end (a step from which
+  one follows is another right way, not an error). Right as far as it goes: it holds sums, and no step is wrong.
+  Only for plain sums: a text with LaTeX is not decided by it, and a worked solution counts only where its sums are
+  understood from the question to the answer.
+- `last_number`: the last number before is the reference answer already: right. Another number decides nothing.
+
+Outcomes, of responses that reflect: `repaired` (wrong before, right at the end), `spoiled` (right before, wrong at the
+end), `wrong_both`, `idle_doubt` (right on both sides); None where one side is undecided.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lemma_train.evaluation.intervals import proportion
+from lemma_train.evaluation.transitions import Transition, find_reflection
+from lemma_train.grading.extraction import extract_answer, extract_reference
+from lemma_train.grading.grader import Grader
+from lemma_train.llm.offline.diagnosis import fault_in, first_fault
+from lemma_train.llm.offline.worked_solution import ANSWER, WorkedSolution, as_one_answer, read_solution
+
+OUTCOMES = ("repaired", "spoiled", "wrong_both", "idle_doubt")
+
+_LONGEST_CHECKED = 20_000  # characters; what is longer runs in circles and is no worked solution
+_OUTCOME = {
+    (False, True): "repaired",
+    (True, False): "spoiled",
+    (False, False): "wrong_both",
+    (True, True): "idle_doubt",
+}
+
+
+def judge(
+    response: str,
+    question: str,
+    reference: str,
+    reference_solution: str | None,
+    grader: Grader,
+    correct: bool | None = None,
+) -> dict[str, Any]:
+    """What a sample's record says about self-correction.
+
+    Args:
+        reference: the final answer, as the grader takes it.
+        reference_solution: a worked solution, or None.
+        correct: the verdict on the whole response where it is known; None: it is graded here.
+
+    Returns:
+        `reflects`, `reflection_span` ([start, end) or None), `answer_before` (the last answer stated before, else the
+        last number), `correct_before`, `decided_by`, `outcome`, and `error_type`: of the first wrong step before the
+        reflection, else of the whole response where its end is wrong; None where none is found.
+
+    Example:
+        >>> with Grader() as grader:
+        ...     told = judge("3 + 4 = 8. Wait, 3 + 4 is 7. The answer is 7.", "What is 3 + 4?", "7", None, grader)
+        >>> told["outcome"], told["decided_by"], told["error_type"]
+        ('repaired', 'step_check', 'calculation_error')
+    """
+    if correct is None:
+        correct = grader.grade(response, reference).correct
+    right = _followed(reference_solution, question, reference)
+    found = find_reflection(response, question)
+    if found is None:
+        told = {"reflects": False, "reflection_span": None, "answer_before": None, "correct_before": None}
+        error_type = _error_type(response, question, right, reference) if correct is False else None
+        return {**told, "decided_by": None, "outcome": None, "error_type": error_type}
+    before, decided_by, error_type = _before(found, question, reference, right, grader, correct)
+    if error_type is None and correct is False:
+        error_type = _error_type(response, question, right, reference)
+    return {
+        "reflects": True,
+        "reflection_span": [found.start, found.end],
+        "answer_before": extract_answer(found.before),
+        "correct_before": before,
+        "decided_by": decided_by,
+        "outcome": None if before is None or correct is None else _OUTCOME[before, correct],
+        "error_type": error_type,
+    }
+
+
+def scorecard(samples: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The rates of self-correction over the records of `judge`.
+
+    Returns:
+        Proportions `{"value", "low", "high", "n", "k"}` with Wilson's 95% intervals:
+        `reflects` of all samples; `undecided` of those that reflect; `repaired`, `spoiled`, `wrong_both` and
+        `idle_doubt` of those that reflect and are decided; `repair_rate`, repaired of wrong before; `spoil_rate`,
+        spoiled of right before. `decided_by`: counts of the rules. `by_error_type`: for each type that was found
+        `reflects`, of the samples with that error, and `repair_rate`. The intervals take samples as independent,
+        which several samples of one question are not quite.
+
+    Example:
+        >>> told = scorecard([{"reflects": True, "outcome": "repaired", "error_type": "calculation_error"},
+        ...                   {"reflects": False, "outcome": None, "error_type": "calculation_error"}])
+        >>> told["repair_rate"]["value"], told["by_error_type"]["calculation_error"]["reflects"]["value"]
+        (1.0, 0.5)
+    """
+    every = list(samples)
+    reflecting = [sample for sample in every if sample["reflects"]]
+    outcomes = Counter(sample["outcome"] for sample in reflecting if sample["outcome"] is not None)
+    decided = outcomes.total()
+    types = Counter(sample["error_type"] for sample in every if sample["error_type"] is not None)
+    told: dict[str, Any] = {
+        "reflects": proportion(len(reflecting), len(every)),
+        "undecided": proportion(len(reflecting) - decided, len(reflecting)),
+        **{outcome: proportion(outcomes[outcome], decided) for outcome in OUTCOMES},
+        **_rates(outcomes),
+        "decided_by": dict(Counter(sample["decided_by"] for sample in reflecting if sample.get("decided_by"))),
+        "by_error_type": {},
+    }
+    for error_type, count in types.most_common():
+        erring = [sample for sample in reflecting if sample["error_type"] == error_type]
+        rate = _rates(Counter(sample["outcome"] for sample in erring))["repair_rate"]
+        told["by_error_type"][error_type] = {"reflects": proportion(len(erring), count), "repair_rate": rate}
+    return told
+
+
+def _rates(outcomes: Mapping[str | None, int]) -> dict[str, Any]:
+    count = {outcome: outcomes.get(outcome, 0) for outcome in OUTCOMES}
+    return {
+        "repair_rate": proportion(count["repaired"], count["repaired"] + count["wrong_both"]),
+        "spoil_rate": proportion(count["spoiled"], count["spoiled"] + count["idle_doubt"]),
+    }
+
+
+def _before(
+    found: Transition, question: str, reference: str, right: WorkedSolution | None, grader: Grader, correct: bool | None
+) -> tuple[bool | None, str | None, str | None]:
+    """Whether the text before the reflection is right, the rule that decided, and the type of its first wrong step."""
+    checked, error_type = _steps_right(found, question, right, correct is True)
+    if ANSWER.search(found.before) or "\n####" in found.before:
+        stated = grader.grade(found.before, reference).correct
+        if stated is not None:
+            return stated, "statement", None if stated else error_type
+    if checked is not None:
+        return checked, "step_check", error_type
+    answer = extract_answer(found.before)
+    if answer is not None and grader.grade_answer(answer, reference).correct:
+        return True, "last_number", None
+    return None, None, None
+
+
+def _steps_right(
+    found: Transition, question: str, right: WorkedSolution | None, ends_right: bool
+) -> tuple[bool | None, str | None]:
+    """What the step check says of the text before, and the type of its first wrong step."""
+    before = _read(found.before, question)
+    whole = None if before is None else _read(f"{before.text}\n{found.after}", question)
+    if before is None or whole is None:
+        return None, None
+    led_there = _led_to_the_answer(whole, len(before.text)) if ends_right else frozenset()
+    for step in range(len(before.steps)):
+        fault = fault_in(before, step, right)
+        if fault is None:
+            continue
+        places = [k for k, equation in enumerate(before.equations) if equation.plain == fault.said]
+        if fault.kind == "slip" or not led_there.intersection(places):
+            return False, fault.error_type
+        value = before.equations[places[0]].right.value
+        if before.figures.has(value) or sum(equation.right.value == value for equation in whole.equations) > 1:
+            return None, None  # which of the equal numbers the ending goes on with cannot be told
+    return (True if right is not None and before.equations else None), None
+
+
+def _led_to_the_answer(whole: WorkedSolution, before: int) -> frozenset[int]:
+    """The equations, by index, from which the answer follows that is stated after the first `before` characters."""
+    if whole.final is None or whole.numbers[whole.final].start < before:
+        return frozenset()
+    led: set[int] = set()
+    waiting = [whole.final]
+    while waiting:
+        number = waiting.pop()
+        k = whole.results.get(number)
+        if k is not None and k not in led:
+            led.add(k)
+            waiting += [whole.index[n.start] for n in whole.equations[k].left.numbers if n.start in whole.index]
+        elif k is None and whole.sources[number].kind == "result":
+            waiting.append(whole.sources[number].number)
+    return frozenset(led)
+
+
+def _followed(solution: str | None, question: str, reference: str) -> WorkedSolution | None:
+    """The worked solution where its sums are read from the question to the answer; else None."""
+    read = None if solution is None else _read(solution, question)
+    if read is None:
+        return None
+    right = as_one_answer(read, extract_reference(reference) or reference)
+    reached = right.final is not None and right.sources[right.final].kind == "result"
+    return right if reached and all(equation.holds for equation in right.equations) else None
+
+
+def _read(text: str, question: str) -> WorkedSolution | None:
+    # In LaTeX an equals sign may follow a root, a function or a power, of which only the last number would be read.
+    return None if "\\" in text or len(text) > _LONGEST_CHECKED else read_solution(text, question)
+
+
+def _error_type(response: str, question: str, right: WorkedSolution | None, reference: str) -> str | None:
+    """The type of the first wrong step of a response whose end is wrong; None where no worked solution tells it."""
+    read = None if right is None else _read(response, question)
+    found = None if read is None else first_fault(read, right, extract_reference(reference) or reference)
+    return None if found is None else found.error_type

@@ -1,0 +1,58 @@
+"""Every key of an evaluation recipe, as dataclasses with the meaning beneath each.
+
+Declarations only: `run` gets the values.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from lemma_train.collection.settings import ModelSettings
+
+
+@dataclass(frozen=True)
+class EvaluatedModel(ModelSettings):
+    """The model that is evaluated: the keys of a collection's student, with other defaults.
+
+    model: a folder or Hub name; a folder with a LoRA adapter is taken with its base. Behind a server the folder of its
+    tokenizer belongs in `tokenizer`.
+    """
+
+    engine: Literal["openai", "transformers", "offline"] = "transformers"
+    """openai: any server with OpenAI's API, such as vLLM. transformers: in this process."""
+    temperature: float = 0.0
+    """0: greedy, as in LEMMA's evaluation. Above it, `samples` answers are drawn (0.7 for maj@32)."""
+    stop: list[str] = field(default_factory=lambda: ["\n\n#", "\n\nInstruction:", "### Instruction"])
+    """Texts that end an answer."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The forced-error probe: a wrong beginning is put into the model's mouth, does it recover?"""
+
+    path: str = ""
+    """Trajectories with error_span, such as a collection's dataset.jsonl; empty: no probe."""
+    limit: int | None = 500
+    """Most trajectories, drawn with the seed; null: all."""
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """An evaluation recipe."""
+
+    model: EvaluatedModel = field(default_factory=EvaluatedModel)
+    """See the table of its keys."""
+    benchmarks: list[str | dict[str, Any]] = field(default_factory=list)
+    """Names (gsm8k, math, math500, svamp, asdiv, mawps, deepmind_math, college_math), or mappings {name, path, limit,
+    sample, shots}; {source: generated, kind, size, seed} and {source: file, path} are questions of other kinds."""
+    output_dir: str = ""
+    """Where responses, samples.jsonl and results.json are kept."""
+    name: str | None = None
+    """What reports call this run; null: the model's."""
+    seed: int = 0
+    """Seed of every draw."""
+    samples: int = 1
+    """Answers for each question; more than one needs a temperature."""
+    other_template: Literal["refuse", "allow"] = "refuse"
+    """What to do where the model was trained with another prompt than this recipe's."""
+    probe: Probe = field(default_factory=Probe)
+    """See the table of its keys."""

@@ -1,0 +1,192 @@
+"""Find where a response stops and doubts what it has written: its first reflection.
+
+Enters: a response in free text. Leaves: the span of the reflecting sentences, and the text on both sides. It does not
+judge whether the doubt is to the point, nor whether anything was wrong.
+
+`collection.reflections` judges texts that are known to be reflections. Most of a response is ordinary reasoning, so
+precision comes first here. A sentence (of `collection.steps`) reflects where it shows one of these signs:
+
+- an interjection that opens the sentence or is set off inside it: wait, hold on, hmm, oops, sorry, on second thought;
+- the writer goes back to his own work: "let me check that", "let's recheck the last step", "I should verify this";
+- he rejects what stands there or owns up: "that is not right", "something is wrong", "I made a mistake", "I misread";
+- he mends or begins anew: "let me correct that", "let me start over", "let's try a different approach";
+- "actually", "looking back" or "on reflection" opens the sentence, and it goes on to deny or correct ("not", "should",
+  "instead", "I forgot"). Neither half counts alone; "however", "but" and "not" never count by themselves.
+
+The reflection begins one sentence earlier where that one already faults the step ("That 5 is the wrong number. Let me
+correct it."), and runs on over sentences that still doubt or announce what comes. Not counted: sentences that begin
+with a quotation mark (somebody's speech), and sentences that stand in the question too.
+"""
+
+import re
+from dataclasses import dataclass
+
+from lemma_train.collection.reflections import is_reflection
+from lemma_train.collection.steps import split_steps
+from lemma_train.llm.offline.worked_solution import ANSWER
+
+
+def _one_of(*patterns: str) -> str:
+    return f"(?:{'|'.join(patterns)})"
+
+
+_CRY = r"(?:wait|hold on|hang on|hmm+|oops|whoops|uh[- ]oh|oh no|not so fast)"
+_DASHES = "\u2026\u2013\u2014"
+_STOP = rf"[,.!?:;{_DASHES}-]"
+_ME = r"(?:let me|let['\u2019]?s|let us)"
+_I = _one_of(
+    "I (?:should|must|will|can|need to|have to|had better|want to|would rather)", r"I['\u2019](?:ll|d better|d rather)"
+)
+_ANEW = r"(?:over|again|afresh|anew|differently|from scratch)\b"
+_MY_WORK = (
+    "(?:this|that|it|my|these|everything|again|the (?:last|previous|above|steps?|work|answer|result|sums?"
+    "|calculations?|reasoning))"
+)
+_LEAD = (
+    rf"[*_(\[\s{_DASHES}-]*"
+    rf"(?:(?:but|oh|no|nope|ah|and|well|ok|okay|so|now|um+|uh+)\b(?:{_STOP}|\s)*){{0,3}}"
+)
+_OPENS = re.compile(
+    _LEAD
+    + _one_of(
+        # "Wait 5 minutes" is an instruction, "Wait, 5 minutes" is not.
+        rf"{_CRY}(?: (?:a|one|just a) (?:moment|minute|second|sec))?"
+        rf"(?:\W*$|\s*{_STOP}|\s+(?:no|that|this|I|let|is|it|did)\b)",
+        r"on second thoughts?\b",
+        r"(?:scratch|strike) that\b",
+        r"(?:my (?:mistake|apologies|bad)|sorry|correction)\s*[,.!:]",
+        r"I apologi[sz]e\b",
+        rf"{_ME} (?:pause|stop)\b",
+        rf"(?:{_ME}|{_I}) (?:just |quickly |now |please |first )?"
+        + _one_of(
+            r"re-?(?:check|examin|consider|think|calculat|comput|read|visit|trac|evaluat|assess|work|do\b)",
+            r"(?:double|cross)[- ]?check",
+            r"take (?:a (?:second|closer|fresh)|another) look",
+            r"(?:go|look|step) back\b",
+            r"look (?:at (?:this|that|it) )?(?:again|more closely)",
+        ),
+        rf"(?:let me|{_I}) (?:just )?(?:check|verify|review|go over)(?: {_MY_WORK}\b|\W*$)",
+        r"(?:re-?(?:checking|examining|reading|considering|calculating)|double[- ]checking) (?:this|that|it|the|my)\b",
+        rf"(?:{_ME}|{_I}|better to|I) (?:\w+ )?(?:start|begin) {_ANEW}",
+        rf"(?:{_ME}|{_I}) (?:\w+ )?(?:fix|correct|mend|redo) (?:this|that|it|my|the)\b",
+        rf"(?:{_ME}|{_I}) (?:\w+ )?(?:try|do|solve|work) (?:(?:this|that|it|the (?:problem|step|whole thing)) )?"
+        rf"(?:out )?{_ANEW}",
+        rf"(?:{_ME}|{_I}) (?:try|take|use) (?:a different|another|a new|a fresh|some other) "
+        r"(?:approach|way|method|route|angle)\b",
+    ),
+    re.IGNORECASE,
+)
+_SET_OFF = re.compile(rf"[,;:.{_DASHES}-]\s*(?P<cry>(?:(?:no|oh|but),? )?\b{_CRY}\s*[,.!{_DASHES}])", re.IGNORECASE)
+# Where a line or a formula runs straight into it, its capital letter tells.
+_CAPITAL = re.compile(rf"(?<=\s)(?P<cry>(?:Wait|Hold on|Hang on|Hmm+|Oops)\s*[,.!{_DASHES}])")
+
+_I_HAVE = r"\b(?:I|we)(?:['\u2019]ve| have| had| must have| may have)? (?:\w+ )?"
+_NOT = r"(?:['\u2019]s not| (?:really |simply |just )?(?:(?:is|was|does|did|can|could)(?:n['\u2019]t| not)|cannot))"
+_AT_ONCE = r"^\W*(?:(?:but|no|hmm+|so)\W+)?"
+_FLATLY = r"\b(?! (?:for|when|if|since|in|unless|so)\b)"  # "This is not correct for n = 2" is mathematics
+_REJECTS = re.compile(
+    _one_of(
+        rf"{_I_HAVE}(?:made|see|spot(?:ted)?|noticed?|found|(?:think|believe) (?:that )?(?:there is|I made)) "
+        r"(?:\w+ ){0,3}(?:mistakes?|errors?|slip|miscalculation|miscount|oversight)\b",
+        rf"{_I_HAVE}(?:misread|misunderstood|misinterpreted|mistook|miscalculated|miscounted|misapplied|overlooked"
+        r"|mixed up|went wrong|lost my way|forgot (?:to|that|the|about))\b",
+        r"\bI(?: am|['\u2019]m) (?:not (?:\w+ )?(?:sure|convinced|certain)|unsure) (?:about|of|by) (?:this|that|my)\b",
+        rf"{_AT_ONCE}(?:that|this|it){_NOT} (?:\w+ )?(?:be )?"
+        rf"(?:right|correct|add up|make (?:any )?sense|(?:look|seem) (?:right|correct)){_FLATLY}",
+        rf"{_AT_ONCE}(?:that|this)(?:['\u2019]s| seems| looks| sounds| must be| is) (?:\w+ )?"
+        rf"(?:wrong|incorrect|off){_FLATLY}",
+        r"\bsomething (?:\w+ )?(?:is|was|went|must be|seems|looks) (?:wrong|off|amiss)\b",
+        r"\bsomething (?:\w+ )?does(?:n['\u2019]t| not) (?:\w+ )?(?:fit|add up)\b",
+        r"\bthere (?:is|was|must be|seems to be) an? (?:\w+ )?(?:mistake|error|slip) "
+        r"(?:in (?:my|this|that|the (?:step|last|previous|calculation|above))|here|above)\b",
+    ),
+    re.IGNORECASE,
+)
+_TURNS = re.compile(
+    rf"{_LEAD}(?:actually|looking back|in hindsight"
+    r"|(?:up)?on (?:closer |further )?(?:reflection|inspection|examination|review))\b",
+    re.IGNORECASE,
+)
+_CORRECTS = re.compile(
+    r"\b(?:not|should|wrong|mistaken?|error|instead|missing|incorrect|again|once more|has to be|cannot)\b|n['\u2019]t\b"
+    r"|\bI (?:forgot|used|took|wrote|put|picked|named|left|skipped|mixed|got|made|misread|worked|went|see|realize"
+    r"|have (?:to|the))\b",
+    re.IGNORECASE,
+)
+_FAULTS = re.compile(
+    r"^\W*(?:that|this|the (?:last|previous) (?:step|line|sum))\b[^.]*\b(?:not|wrong|incorrect|mistaken?|error)\b"
+    r"|^\W*I (?:forgot|misread|mixed|left out|skipped|used the wrong|took the wrong)\b",
+    re.IGNORECASE,
+)
+# Says what comes next, so that the sentences before it belong to the reflection too.
+_ANNOUNCES = re.compile(
+    rf"\W*(?:(?:so|but|now|ok|okay|all right)\W+)?(?:{_ME}|{_I}|I (?:go on|start|begin))\b(?![^.]*=)"
+    r"|\W*(?:so|now|here|better to|time (?:for|to))\b"
+    r"[^=]*\b(?:step|again|corrected|over|scratch|fresh|follows|once more)\b[^=]*$",
+    re.IGNORECASE,
+)
+_BRIDGED = 2  # most sentences between a reflecting one and what it announces
+_READ = 400  # characters of a sentence that are looked at
+_SPEECH = '"\u201c\u2018\u00ab'
+
+
+@dataclass(frozen=True)
+class Transition:
+    """The first reflection of a response.
+
+    start, end: `[start, end)` characters of the response that reflect.
+    reflection: these characters. before, after: what stands on both sides of them, stripped.
+    """
+
+    start: int
+    end: int
+    reflection: str
+    before: str
+    after: str
+
+
+def find_reflection(response: str, question: str = "") -> Transition | None:
+    """The first reflection of a response, or None.
+
+    Args:
+        response: as the model wrote it.
+        question: a sentence of the response that stands in it is a quotation.
+
+    Example:
+        >>> found = find_reflection("3 + 4 = 8. Wait, that is not right. 3 + 4 = 7. The answer is 7.")
+        >>> found.before, found.reflection, found.after
+        ('3 + 4 = 8.', 'Wait, that is not right.', '3 + 4 = 7. The answer is 7.')
+    """
+    steps = split_steps(response)
+    said = [response[start : min(end, start + _READ)] for start, end in steps]
+    for i, (start, end) in enumerate(steps):
+        sign = _sign(said[i])
+        if sign is None or (question and response[start:end] in question):
+            continue
+        earlier = i > 0 and sign == 0 and _FAULTS.search(said[i - 1]) is not None
+        start = steps[i - 1][0] if earlier else start + sign
+        end = steps[_last(said, i)][1]
+        return Transition(start, end, response[start:end], response[:start].strip(), response[end:].strip())
+    return None
+
+
+def _sign(sentence: str) -> int | None:
+    """The character of a sentence where it begins to reflect, or None."""
+    if sentence[0] in _SPEECH:
+        return None
+    turn = _TURNS.match(sentence)
+    if _OPENS.match(sentence) or _REJECTS.search(sentence) or (turn and _CORRECTS.search(sentence, turn.end())):
+        return 0
+    inside = _SET_OFF.search(sentence) or _CAPITAL.search(sentence)
+    return inside.start("cry") if inside else None
+
+
+def _last(said: list[str], first: int) -> int:
+    """The last sentence of the reflection that the first one opens; none that states an answer belongs to it."""
+    last = first
+    for i in range(first + 1, len(said)):
+        if ANSWER.search(said[i]) or i > last + 1 + _BRIDGED:
+            break
+        if _ANNOUNCES.match(said[i]) or (i == last + 1 and is_reflection(said[i])):
+            last = i
+    return last

@@ -1,0 +1,37 @@
+"""The grader against labels set by hand; see grading_pairs.yaml for the policy behind them."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lemma_train.grading.grader import Grader
+
+LABELLED = yaml.safe_load(Path(__file__).with_name("grading_pairs.yaml").read_text(encoding="utf-8"))
+RESPONSES = LABELLED.pop("responses")
+PAIRS = [pytest.param(*pair, id=f"{kind}-{i}") for kind, pairs in LABELLED.items() for i, pair in enumerate(pairs)]
+
+
+@pytest.fixture(scope="module")
+def grader():
+    with Grader(workers=1) as grader:
+        yield grader
+
+
+def test_there_are_at_least_300_pairs_and_no_two_are_the_same():
+    assert len(PAIRS) + len(RESPONSES) >= 300
+    pairs = [tuple(pair) for pairs in LABELLED.values() for pair in pairs]
+    assert len({pair[:2] for pair in pairs}) == len(pairs)
+    verdicts = [pair[2] for pair in pairs]
+    assert min(verdicts.count(verdict) for verdict in (True, False)) > 100 and verdicts.count(None) >= 4
+
+
+@pytest.mark.parametrize(("answer", "reference", "verdict"), PAIRS)
+def test_the_grader_agrees_with_the_label(grader, answer, reference, verdict):
+    assert grader.grade_answer(answer, reference).correct is verdict
+
+
+@pytest.mark.parametrize(("response", "reference", "extracted", "verdict"), RESPONSES)
+def test_the_grader_finds_and_judges_the_answer_of_a_response(grader, response, reference, extracted, verdict):
+    grade = grader.grade(response, reference)
+    assert (grade.extracted, grade.correct) == (extracted, verdict)
