@@ -13,7 +13,7 @@ from pathlib import Path
 if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from lemma_train.errors import InputError, first_line, user_errors_exit_with_2
+from lemma_train.errors import InputError, Stopped, first_line, user_errors_exit_with_2
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 USAGE = "usage: accelerate launch lemma_train/sft.py RECIPE [--key value ...]"
@@ -42,6 +42,9 @@ def main(arguments: list[str]) -> None:
 
     try:
         train(recipe)
+    except Stopped as stopped:
+        print(f"sft.py: {stopped}", file=sys.stderr)
+        sys.exit(1)
     except Exception as error:  # tokenizers raises a bare Exception; what is not about the disk goes on
         if not _is_full_disk(error):
             raise

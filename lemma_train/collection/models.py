@@ -11,19 +11,27 @@ from typing import Literal
 from lemma_train.collection.settings import ModelSettings
 from lemma_train.errors import InputError, first_line
 from lemma_train.llm.protocol import LanguageModel
+from lemma_train.llm.weights import weights_fingerprint
 from lemma_train.template import Renderer
 
 Role = Literal["student", "teacher", "model"]  # the recipe's block, as messages name it
 
 
 def identity(settings: ModelSettings, role: Role) -> str:
-    """What a reply depends on besides the request; addresses and limits may change without a new question."""
+    """What a reply depends on besides the request; addresses and limits may change without a new question.
+
+    Weights in a folder on this disk count by what they hold, also behind a server, where the folder is that of the
+    tokenizer: a model that was trained again under the same name is another one.
+    """
     if settings.engine == "offline":
         from lemma_train.llm.offline.engine import VERSION
 
         share = f" mistake_share={settings.mistake_share}" if role == "student" else ""
         return f"offline {VERSION}{share}"
-    return " + ".join([settings.engine, settings.model, *([settings.adapter] if settings.adapter else [])])
+    names = [settings.model, *([settings.adapter] if settings.adapter else [])]
+    folders = [Path(name).expanduser() for name in [*names, *([settings.tokenizer] if settings.tokenizer else [])]]
+    weights = [weights_fingerprint(folder) for folder in dict.fromkeys(folders) if folder.is_dir()]
+    return " + ".join([settings.engine, *names, *filter(None, weights)])
 
 
 def open_model(settings: ModelSettings, role: Role, say: Callable[[str], None]) -> LanguageModel:

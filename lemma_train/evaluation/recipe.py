@@ -30,11 +30,16 @@ def _senseless(settings: EvaluateSettings) -> list[str]:
         faults.append("model.engine: the offline rules are no model; use transformers, or openai for a server.")
     if not model.model:
         faults.append("model.model is missing; it names the model's folder, or the model on its server.")
-    for key in ("max_tokens", "concurrency", "timeout_seconds", "max_tries", "batch_size", "top_p"):
-        if not getattr(model, key) > 0:
-            faults.append(f"model.{key}: it must be above 0, it is {getattr(model, key)}.")
-    if model.temperature < 0:
-        faults.append(f"model.temperature: it must not be negative, it is {model.temperature}.")
+    for role, asked in (("model", model), ("teacher", settings.teacher)):
+        for key in ("max_tokens", "concurrency", "timeout_seconds", "max_tries", "batch_size", "top_p"):
+            if not getattr(asked, key) > 0:
+                faults.append(f"{role}.{key}: it must be above 0, it is {getattr(asked, key)}.")
+        if asked.temperature < 0:
+            faults.append(f"{role}.temperature: it must not be negative, it is {asked.temperature}.")
+    if settings.teacher.engine != "offline" and not settings.teacher.model:
+        faults.append("teacher.model is missing; it names the model that names the types of errors.")
+    if settings.attempts < 1:
+        faults.append(f"attempts: it must be at least 1, it is {settings.attempts}.")
     if not 1 <= settings.samples <= 10_000:
         faults.append(f"samples: it must be at least 1 and at most 10,000, it is {settings.samples}.")
     if settings.samples > 1 and not model.temperature:

@@ -1,27 +1,36 @@
-"""A model's answers to a list of questions, kept as they arrive.
+"""What a model says to a list of questions, kept as it arrives.
 
 Enters: questions with their prompts as token ids. Leaves: replies in the order of the questions, from the journal where
 they stand there, so that a killed evaluation goes on where it was. Nothing is graded here.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
+import orjson
 import uvloop
 
 from lemma_train.collection.asking import Asker, seed_of
 from lemma_train.collection.engine import run_items
 from lemma_train.collection.journal import Journal
 from lemma_train.collection.meter import Meter
-from lemma_train.collection.models import identity, open_model
+from lemma_train.collection.models import Role, identity, open_model
 from lemma_train.collection.progress import StageProgress
-from lemma_train.collection.settings import Prices
+from lemma_train.collection.settings import ModelSettings
 from lemma_train.collection.stage_files import Line
-from lemma_train.evaluation.settings import EvaluatedModel
+from lemma_train.errors import InputError, first_line
 from lemma_train.llm.protocol import LanguageModel, Rejected, Reply, Request
 
+T = TypeVar("T")
+
 MIN_WINDOW = 256
+STARTS = "starts.jsonl"
 
 
 @dataclass(frozen=True)
@@ -31,59 +40,146 @@ class Prompt:
     id: str
     text: str
     ids: tuple[int, ...]
-    inputs: dict[str, str] = field(default_factory=dict)
 
 
-def ask_all(prompts: Sequence[Prompt], model: EvaluatedModel, seed: int, folder: Path, stage: str) -> Iterator[Reply]:
-    """The reply to each prompt, in their order.
+class Respondent:
+    """One model, asked through a journal; it is loaded with the first question that has no reply yet.
 
     Args:
-        stage: what the progress display calls this.
-        folder: its `journal/replies.jsonl` keeps the replies.
+        role: the recipe's block that `settings` stand in, for messages.
+        folder: its `journal/` keeps the replies, and how long each start took over them.
 
     Raises:
         Stopped: the server is down or left questions unanswered; the same command goes on.
+        InputError: the model or its server is at fault, or the folder cannot be written.
     """
-    replies: list[Reply] = []
-    opened: list[LanguageModel] = []
-    meter = Meter({"student": model.prices, "teacher": Prices()}, None)
-    with Journal(folder / "journal" / "replies.jsonl") as journal, StageProgress(stage, len(prompts), meter, "") as bar:
 
-        def load() -> LanguageModel:
-            if not opened:
-                opened.append(open_model(model, "model", bar.say))
-            return opened[0]
+    def __init__(self, settings: ModelSettings, role: Role, folder: Path, seed: int) -> None:
+        self.settings = settings
+        self._role, self._folder, self._seed = role, folder / "journal", seed
+        # Used only for its counts of new replies; what they cost is nobody's budget here.
+        self._meter = Meter({"student": settings.prices, "teacher": settings.prices}, None)
+        self._identity = identity(settings, role)
+        self._model: LanguageModel | None = None
+        # One loop for all questions: a client's connections belong to the loop that opened them.
+        self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+        self._seconds = 0.0
+        self._progress: StageProgress | None = None
 
-        asker = Asker(load, identity(model, "model"), model, journal, meter, sent=bar.sent)
+    def __enter__(self) -> Self:
+        return self
 
-        async def work(prompt: Prompt) -> Line:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._model is not None:
+            self._runner.run(self._model.close())
+        self._runner.close()
+        self._remember()
+
+    def answers(self, prompts: Sequence[Prompt], stage: str, greedy: bool = False) -> list[Reply]:
+        """The reply to each prompt, in their order.
+
+        Args:
+            stage: what the progress display calls this.
+            greedy: whatever the recipe's temperature.
+        """
+        model = self.settings
+
+        async def work(prompt: Prompt, asker: Asker) -> Reply:
             request = Request(
                 "sampling",
-                prompt.inputs,
                 prompt=prompt.text,
                 prompt_ids=prompt.ids,
-                temperature=model.temperature,
+                temperature=0.0 if greedy else model.temperature,
                 top_p=model.top_p,
                 max_tokens=model.max_tokens,
-                seed=seed_of(seed, prompt.id),
+                seed=seed_of(self._seed, prompt.id),
                 stop=tuple(model.stop),
             )
             try:
-                _, reply = await asker.reply(request, prompt.id, 0, None)
+                return (await asker.reply(request, prompt.id, 0, None))[1]
             except Rejected as error:  # too long for the model: an answer that is empty, and counted as such
-                bar.say(f"{prompt.id}: {error}")
-                reply = Reply("")
-            line = Line(prompt.id, prompt.id, 0, True, reply)
-            bar.finished(line)
-            return line
+                self._say(f"{prompt.id}: {error}")
+                return Reply("")
 
-        async def run() -> None:
+        return self.ask(prompts, work, stage, len(prompts))
+
+    def ask(self, items: Iterable[T], work: Callable[[T, Asker], Awaitable[Any]], stage: str, count: int) -> list[Any]:
+        """What `work` makes of each item, in their order; it asks through the `Asker` that it is given."""
+        found: list[Any] = []
+        began = time.monotonic()
+        with (
+            Journal(self._folder / "replies.jsonl") as journal,
+            StageProgress(stage, count, self._meter, "") as progress,
+        ):
+            self._progress = progress
+            asker = Asker(self._load, self._identity, self.settings, journal, self._meter, sent=progress.sent)
+
+            async def one(item: T) -> Line:
+                line = Line(stage, stage, 0, True, await work(item, asker))
+                progress.finished(line)
+                return line
+
+            async def every() -> None:
+                task = asyncio.current_task()
+                assert task is not None
+                asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+                window = max(MIN_WINDOW, 8 * self.settings.concurrency * max(1, len(self.settings.base_urls)))
+                await run_items(items, one, lambda line: found.append(line.record), window)
+
+            asked = self._replies()
             try:
-                window = max(MIN_WINDOW, 8 * model.concurrency * max(1, len(model.base_urls)))
-                await run_items(prompts, work, lambda line: replies.append(line.record), window)
+                self._runner.run(every())
             finally:
-                for one in opened:
-                    await one.close()
+                if self._replies() > asked:  # a start that finds everything in the journal says nothing about speed
+                    self._seconds += time.monotonic() - began
+        return found
 
-        uvloop.run(run())
-    yield from replies
+    def speed(self) -> dict[str, Any]:
+        """What answering cost, over all starts that could end in peace; zeros where none has asked.
+
+        Returns:
+            replies, completion_tokens, seconds (loading the model included).
+        """
+        told = {"replies": 0, "completion_tokens": 0, "seconds": 0.0}
+        file = self._folder / STARTS
+        lines = file.read_bytes().splitlines() if file.is_file() else []
+        for start in [*map(_start, lines), self._start()]:
+            for key in told:
+                told[key] += start.get(key, 0)
+        return told
+
+    def _load(self) -> LanguageModel:
+        if self._model is None:
+            self._model = open_model(self.settings, self._role, self._say)
+        return self._model
+
+    def _say(self, message: str) -> None:
+        if self._progress is not None:
+            self._progress.say(message)
+
+    def _replies(self) -> int:
+        return sum(usage.replies for usage in self._meter.usage.values())
+
+    def _start(self) -> dict[str, Any]:
+        tokens = sum(usage.completion_tokens for usage in self._meter.usage.values())
+        return {"replies": self._replies(), "completion_tokens": tokens, "seconds": round(self._seconds, 3)}
+
+    def _remember(self) -> None:
+        if not self._replies():
+            return
+        try:
+            with (self._folder / STARTS).open("ab") as out:
+                out.write(orjson.dumps(self._start()) + b"\n")
+        except OSError as error:
+            raise InputError(f"output_dir: {self._folder} cannot be written: {first_line(error)}.") from error
+
+
+def _start(line: bytes) -> dict[str, Any]:
+    """A line of `starts.jsonl`; nothing, where a kill has torn it."""
+    try:
+        start = orjson.loads(line)
+    except ValueError:
+        return {}
+    return start if isinstance(start, dict) else {}

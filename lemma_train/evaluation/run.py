@@ -6,10 +6,8 @@ they arrive; verdicts are made anew at each start.
 """
 
 import json
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,12 +18,13 @@ from lemma_train.errors import InputError, first_line
 from lemma_train.evaluation.authors_rules import authors_verdict
 from lemma_train.evaluation.benchmark_entries import Chosen, load_entry
 from lemma_train.evaluation.benchmarks import Question
+from lemma_train.evaluation.error_types import open_teacher
 from lemma_train.evaluation.few_shot import prompt_fingerprint
 from lemma_train.evaluation.metrics import authors_metrics, average_accuracy, benchmark_metrics
 from lemma_train.evaluation.model_folder import open_prompts, trained_template, with_adapter_apart
 from lemma_train.evaluation.probe import probe_items, probe_prompt, probe_score
-from lemma_train.evaluation.responses import Prompt, ask_all
-from lemma_train.evaluation.scorecard import judge, scorecard
+from lemma_train.evaluation.responses import Prompt, Respondent
+from lemma_train.evaluation.scorecard import CARD_KEYS, judge, scorecard
 from lemma_train.evaluation.settings import EvaluatedModel, EvaluateSettings
 from lemma_train.grading.grader import GRADER_VERSION, Grader
 from lemma_train.llm.protocol import Reply
@@ -49,37 +48,56 @@ def evaluate(settings: EvaluateSettings) -> Path:
     folder = Path(settings.output_dir).expanduser()
     model = with_adapter_apart(settings.model)
     renderer = open_prompts(model, settings.other_template)
+    chosen = choose(settings)
+    items = _probe_items(settings)
+    with ExitStack() as stack:
+        stack.enter_context(claim(folder))
+        grader = stack.enter_context(Grader())
+        asked = stack.enter_context(Respondent(model, "model", folder, settings.seed))
+        teacher = open_teacher(settings, folder)
+        if teacher is not None:
+            stack.enter_context(teacher)
+        benchmarks: dict[str, Any] = {}
+        cards: list[dict[str, Any]] = []
+        with _written(folder / SAMPLES) as out:
+            for one in chosen:
+                replies = asked.answers(_prompts(one, settings, renderer), one.name)
+                samples = list(_samples(one, settings.samples, replies, grader))
+                if teacher is not None:
+                    solutions = {question.id: question.solution for question in one.questions}
+                    samples = teacher.name(samples, solutions, one.name)
+                out.writelines(orjson.dumps(sample) + b"\n" for sample in samples)
+                benchmarks[one.name] = _measured(one, samples, settings, renderer, grader)
+                # The texts of one benchmark are let go before those of the next are made.
+                cards += [{key: sample[key] for key in CARD_KEYS} for sample in samples]
+        probe = _probed(items, asked, renderer, grader) if items else None
+        speed = asked.speed()
+        seconds = speed["seconds"]
+        results = {
+            "benchmarks": benchmarks,
+            "average": average_accuracy({name: told["metrics"] for name, told in benchmarks.items()}),
+            "scorecard": scorecard(cards),
+            "probe": probe,
+            **_conditions(settings, model, renderer),
+            "error_types_by": "rules" if teacher is None else settings.teacher.model,
+            "seconds": round(seconds, 1),
+            "tokens_per_second": round(speed["completion_tokens"] / seconds, 1) if seconds else None,
+            "loss_curve": _loss_curve(settings.model.model),
+        }
+        return _write_results(folder / RESULTS, results)
+
+
+def choose(settings: EvaluateSettings) -> list[Chosen]:
+    """The questions of every entry of `benchmarks`.
+
+    Raises:
+        InputError: an entry is at fault, or two have one name.
+    """
     chosen = [load_entry(entry, settings.seed) for entry in settings.benchmarks]
     names = [one.name for one in chosen]
     if twice := {name for name in names if names.count(name) > 1}:
         raise InputError(f"benchmarks: {', '.join(sorted(twice))} stands twice; give one of them another label.")
-    items = _probe_items(settings)
-    with claim(folder), Grader() as grader:
-        began = time.monotonic()
-        results: dict[str, Any] = {"benchmarks": {}}
-        tokens = 0
-        with _written(folder / SAMPLES) as out:
-            for one in chosen:
-                replies = ask_all(_prompts(one, settings, renderer), model, settings.seed, folder, one.name)
-                samples = []
-                for sample in _samples(one, settings.samples, replies, grader):
-                    out.write(orjson.dumps(sample) + b"\n")
-                    tokens += sample["completion_tokens"]
-                    samples.append(sample)
-                results["benchmarks"][one.name] = _measured(one, samples, settings, renderer, grader)
-                results.setdefault("all", []).extend(samples)
-        everything = results.pop("all", [])
-        by_name = {name: told["metrics"] for name, told in results["benchmarks"].items()}
-        results["average"] = average_accuracy(by_name)
-        results["scorecard"] = scorecard(everything)
-        results["probe"] = _probed(items, settings, model, renderer, folder, grader) if items else None
-        seconds = time.monotonic() - began
-        results |= _conditions(settings, model, renderer) | {
-            "seconds": round(seconds, 1),
-            "tokens_per_second": round(tokens / seconds, 1) if seconds else None,
-            "loss_curve": _loss_curve(settings.model.model),
-        }
-        return _write_results(folder / RESULTS, results)
+    return chosen
 
 
 def _prompts(chosen: Chosen, settings: EvaluateSettings, renderer: Renderer) -> list[Prompt]:
@@ -91,10 +109,9 @@ def _prompts(chosen: Chosen, settings: EvaluateSettings, renderer: Renderer) -> 
     return prompts
 
 
-def _samples(chosen: Chosen, count: int, replies: Iterator[Reply], grader: Grader) -> Iterator[dict[str, Any]]:
+def _samples(chosen: Chosen, count: int, answers: Sequence[Reply], grader: Grader) -> Iterator[dict[str, Any]]:
     """The record of each answer, in order; verdicts are fetched ahead so that both workers are busy."""
     asked = [(question, k) for question in chosen.questions for k in range(count)]
-    answers = list(replies)
     verdicts = []
     for number in range(len(asked) + _AHEAD):
         if number < len(asked):
@@ -136,6 +153,7 @@ def _record(
         "authors_extracted": authors_extracted,
         "authors_correct": authors_correct,
         **judge(response, question.question, question.reference, question.solution, grader, correct),
+        "error_type_by": "rules",
     }
 
 
@@ -187,20 +205,12 @@ def _probe_items(settings: EvaluateSettings) -> list[Any]:
     return items[: settings.probe.limit]
 
 
-def _probed(
-    items: list[Any],
-    settings: EvaluateSettings,
-    model: EvaluatedModel,
-    renderer: Renderer,
-    folder: Path,
-    grader: Grader,
-) -> dict[str, Any]:
+def _probed(items: list[Any], asked: Respondent, renderer: Renderer, grader: Grader) -> dict[str, Any]:
     prompts = []
     for item in items:
         told = probe_prompt(renderer, item)
         prompts.append(Prompt(f"probe/{item.id}", told.text, tuple(told.ids)))
-    greedy = replace(model, temperature=0.0)
-    replies = list(ask_all(prompts, greedy, settings.seed, folder, "probe"))
+    replies = asked.answers(prompts, "probe", greedy=True)
     return probe_score(items, [reply.text for reply in replies], grader)
 
 

@@ -29,6 +29,7 @@ from lemma_train.grading.grader import Grader
 from lemma_train.llm.offline.diagnosis import fault_in, first_fault
 from lemma_train.llm.offline.worked_solution import ANSWER, WorkedSolution, as_one_answer, read_solution
 
+CARD_KEYS = ("reflects", "outcome", "error_type", "decided_by")  # of a sample's record, what `scorecard` reads
 OUTCOMES = ("repaired", "spoiled", "wrong_both", "idle_doubt")
 
 _LONGEST_CHECKED = 20_000  # characters; what is longer runs in circles and is no worked solution

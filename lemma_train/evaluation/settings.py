@@ -56,3 +56,9 @@ class EvaluateSettings:
     """What to do where the model was trained with another prompt than this recipe's."""
     probe: Probe = field(default_factory=Probe)
     """See the table of its keys."""
+    teacher: ModelSettings = field(default_factory=lambda: ModelSettings(engine="offline"))
+    """What names the types of errors: offline, the rules; or a model, with the keys of a collection's teacher."""
+    prompts: str | None = None
+    """The teacher's prompts; as in a collection."""
+    attempts: int = 3
+    """How often the teacher is asked while its replies fail their checks."""

@@ -1,6 +1,7 @@
 """The model card of a finished run, in Markdown with the Hub's metadata block.
 
-Enters: the recipe and the run's figures. Leaves: text. It claims nothing about quality: that is evaluation's to say.
+Enters: the recipe and the run's figures. Leaves: text. It claims nothing about quality: `card_results` adds what an
+evaluation measured.
 """
 
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ _SETTINGS = [
     "error_span_weight",
     "seed",
 ]
+LIMITS = "## Limits"
+UNEVALUATED = "No evaluation result is claimed here."
 
 
 def model_card(recipe: Recipe, renderer: Renderer, report: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
@@ -74,9 +77,9 @@ def model_card(recipe: Recipe, renderer: Renderer, report: Mapping[str, Any], fi
         "",
         "`run.json` in this folder holds the whole recipe, the fingerprints, the versions and the hardware.",
         "",
-        "## Limits",
+        LIMITS,
         "",
-        "No evaluation result is claimed here. The model may state wrong results with confidence, and inherits the "
+        f"{UNEVALUATED} The model may state wrong results with confidence, and inherits the "
         "limits and the licence of its base model and its data.",
         "",
     ]

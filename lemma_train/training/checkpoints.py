@@ -23,6 +23,7 @@ _FREE_KEYS = frozenset(
     [
         "output_dir",
         "resume",
+        "evaluate_after",
         "max_bad_share",
         "logging_strategy",
         "logging_steps",

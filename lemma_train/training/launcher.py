@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 import socket
+from collections.abc import Mapping
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -17,12 +18,25 @@ def end_with_launcher() -> None:
     Launchers start their ranks in sessions of their own: without this, killing the launcher would leave ranks that
     go on training and writing beside the run that is started next.
     """
-    launched = "TORCHELASTIC_RUN_ID" in os.environ or "ACCELERATE_MIXED_PRECISION" in os.environ
-    if launched and hasattr(ctypes, "CDLL") and os.uname().sysname == "Linux":
-        launcher = os.getppid()
+    if "TORCHELASTIC_RUN_ID" in os.environ or "ACCELERATE_MIXED_PRECISION" in os.environ:
+        end_with(os.getppid())
+
+
+def end_with(parent: int) -> None:
+    """Have the kernel end this process when its parent, the process with this id, dies; on Linux alone."""
+    if hasattr(ctypes, "CDLL") and os.uname().sysname == "Linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != launcher:  # it died before the kernel was told
+        if os.getppid() != parent:  # it died before the kernel was told
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def without_launcher(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment as it was before a launcher made this process one rank of many."""
+    ours = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "CROSS_RANK"}
+    if int(environ.get("LOCAL_WORLD_SIZE", "1")) > 1:
+        ours.add("OMP_NUM_THREADS")  # a rank's share of the cores
+    prefixes = ("TORCHELASTIC_", "ACCELERATE_", "FSDP_", "GROUP_", "ROLE_")
+    return {key: value for key, value in environ.items() if key not in ours and not key.startswith(prefixes)}
 
 
 def stand_alone_process_group() -> None:

@@ -66,6 +66,9 @@ class LemmaConfig:
     """auto: go on from the newest complete checkpoint of output_dir. never: start anew, in an empty output_dir. A
     path: go on from that checkpoint, even where the recipe has changed since."""
 
+    evaluate_after: str | list[str] = field(default_factory=list)
+    """Evaluation recipes that are run on the finished model; their figures stand in its card."""
+
 
 class Recipe:
     """A parsed recipe: which keys were given, and the value of every key.

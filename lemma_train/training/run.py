@@ -5,6 +5,7 @@ before rows are prepared, the rows are prepared before the process group exists 
 over them), and the SFTConfig exists before the model (so that ZeRO-3 partitions it while it loads).
 """
 
+import gc
 import logging
 import os
 import time
@@ -17,6 +18,7 @@ from lemma_train.template import Renderer
 from lemma_train.training import checkpoints, launcher, prepare
 from lemma_train.training.checkpoints import Course
 from lemma_train.training.compatibility import deepspeed_config
+from lemma_train.training.evaluate_after import check_evaluations, evaluate_final
 from lemma_train.training.lock import claim
 from lemma_train.training.recipe import Recipe
 from lemma_train.training.tokenizer import load_tokenizer
@@ -41,14 +43,30 @@ def train(recipe: Recipe) -> None:
     data = prepare.fingerprint(recipe, renderer)
     course = checkpoints.course_of(recipe, os.environ, data, renderer.fingerprint)
     with claim(recipe.output_dir, wanted=rank == 0):
+        if rank == 0:
+            check_evaluations(recipe, renderer)
         if _is_finished(recipe, course):
-            logger.info("%s/final is the finished model of this recipe; nothing is left to do.", recipe.output_dir)
-            return
-        checkpoint, notes = checkpoints.checkpoint_to_resume(recipe, course)
-        for note in notes:
-            logger.info(note)
-        prepared = _prepared_rows(recipe, renderer, data)
-        _train(recipe, renderer, prepared, course, checkpoint, started)
+            logger.info("%s/final is the finished model of this recipe; nothing is left to train.", recipe.output_dir)
+        else:
+            checkpoint, notes = checkpoints.checkpoint_to_resume(recipe, course)
+            for note in notes:
+                logger.info(note)
+            prepared = _prepared_rows(recipe, renderer, data)
+            _train(recipe, renderer, prepared, course, checkpoint, started)
+            _let_go()
+        if rank == 0:
+            evaluate_final(recipe)
+
+
+def _let_go() -> None:
+    """Free what the training held, on every rank: an evaluation needs the memory of the GPU."""
+    import torch
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _is_finished(recipe: Recipe, course: Course) -> bool:
