@@ -132,6 +132,9 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of evaluations")
+    report.add_argument(
+        "--base", type=Path, metavar="RUN", help="the run that the others are compared with, shown first"
+    )
     report.add_argument("-o", "--out", type=Path, required=True, metavar="REPORT.html")
     report.set_defaults(run=_report)
     return parser
@@ -215,7 +218,7 @@ def _compare(known: argparse.Namespace, overrides: list[str]) -> None:
 def _report(known: argparse.Namespace, overrides: list[str]) -> None:
     from lemma_train.evaluation.report import write_report
 
-    write_report(known.runs, known.out)
+    write_report(known.runs, known.out, known.base)
     _print(f"Report: {known.out}")
 
 

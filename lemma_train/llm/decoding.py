@@ -70,7 +70,7 @@ def decode(model: Any, rows: list[Row], end_ids: Collection[int], interrupted: t
             input_ids=input_ids,
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=cache,
+            cache=cache,
             use_cache=True,
             **last_only,
         )
