@@ -7,6 +7,8 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import orjson
@@ -41,9 +43,20 @@ def recipe(folder: Path, server: TeacherServer) -> Path:
     return path
 
 
-def start(path: Path, log: Path) -> subprocess.Popen:
+@contextmanager
+def started(path: Path, log: Path) -> Iterator[subprocess.Popen]:
+    """A collection in a process of its own, which does not outlive the test."""
+    command = [str(BIN / "lemma"), "collect", str(path)]
     with log.open("ab") as out:
-        return subprocess.Popen([str(BIN / "lemma"), "collect", str(path)], stdout=out, stderr=out)
+        # Tests that a shell started in the background ignore SIGINT, and so would what they start.
+        run = subprocess.Popen(
+            command, stdout=out, stderr=out, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+        )
+    try:
+        yield run
+    finally:
+        run.kill()
+        run.wait()
 
 
 def written(folder: Path) -> int:
@@ -68,18 +81,18 @@ def test_killed_at_twenty_random_moments_it_ends_in_the_same_bytes(tmp_path):
         killed.mkdir()
         struck = 0
         for moment in moments:
-            run = start(path, log)
-            deadline = time.monotonic() + 120
-            while run.poll() is None and written(killed) < moment and time.monotonic() < deadline:
-                time.sleep(0.002)
-            if run.poll() is None:
-                time.sleep(draw.uniform(0, 0.01))
-                run.send_signal(signal.SIGKILL)
-                struck += 1
-            run.wait()
+            with started(path, log) as run:
+                deadline = time.monotonic() + 120
+                while run.poll() is None and written(killed) < moment and time.monotonic() < deadline:
+                    time.sleep(0.002)
+                if run.poll() is None:
+                    time.sleep(draw.uniform(0, 0.01))
+                    run.send_signal(signal.SIGKILL)
+                    struck += 1
+                run.wait()
         assert struck >= KILLS - 2, log.read_text()[-2000:]
-        final = start(path, log)
-        assert final.wait(300) == 0, log.read_text()[-2000:]
+        with started(path, log) as final:
+            assert final.wait(300) == 0, log.read_text()[-2000:]
         asked = collections.Counter(json.dumps(seen.body, sort_keys=True) for seen in server.requests)
 
     names = [
@@ -103,12 +116,12 @@ def test_ctrl_c_and_sigterm_end_at_once_with_a_sentence_and_status_1(tmp_path):
         for signal_sent in (signal.SIGINT, signal.SIGTERM):
             before = len(server.requests)
             log = tmp_path / f"{signal_sent}.txt"
-            run = start(path, log)
-            while len(server.requests) < before + 20:
-                assert run.poll() is None, log.read_text()
-                time.sleep(0.05)
-            run.send_signal(signal_sent)
-            assert run.wait(20) == 1
+            with started(path, log) as run:
+                while len(server.requests) < before + 20:
+                    assert run.poll() is None, log.read_text()
+                    time.sleep(0.05)
+                run.send_signal(signal_sent)
+                assert run.wait(20) == 1
             assert "stopped; start the same command again to go on" in log.read_text()
             assert "Traceback" not in log.read_text()
 
@@ -140,12 +153,10 @@ def test_no_process_outlives_a_killed_collection(tmp_path):
     """The grader's workers die with the run."""
     with TeacherServer(reply=ReadingTeacher(PROBLEMS, 5), latency=0.05) as server:
         path = recipe(tmp_path / "orphans", server)
-        run = start(path, tmp_path / "log.txt")
-        while len(server.requests) < 300:
-            assert run.poll() is None
-            time.sleep(0.05)
-        children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
-        run.kill()
-        run.wait()
+        with started(path, tmp_path / "log.txt") as run:
+            while len(server.requests) < 300:
+                assert run.poll() is None
+                time.sleep(0.05)
+            children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
         time.sleep(1)
         assert not [child for child in children if Path(f"/proc/{child}").exists()]
