@@ -9,7 +9,7 @@ import time
 import pytest
 import yaml
 from launching import BIN, environment
-from teacher_server import DROPPED, TeacherServer
+from teacher_server import DROPPED, TeacherServer, error
 
 from lemma_train.errors import InputError, Stopped
 from lemma_train.evaluation.benchmark_entries import load_entry
@@ -105,6 +105,69 @@ def test_stopped_by_a_dead_server_it_asks_only_for_what_is_missing(tmp_path, smo
         assert 0 < kept < 40 and len(server.requests) - before == 40 - kept
         evaluate(chosen)
         assert len(server.requests) - before == 40 - kept
+
+
+def test_a_context_that_is_too_short_is_no_accuracy_of_zero(tmp_path, smollm2_folder, solver):
+    said = "This model's maximum context length is 64 tokens. However, you requested 1100 tokens."
+    state = {"short": True}
+
+    def rule(body):
+        return error(400, said, code="context_length_exceeded") if state["short"] else None
+
+    with TeacherServer(reply=solver, rule=rule) as server:
+        chosen = over_http(tmp_path / "run", smollm2_folder, server)
+        with pytest.raises(InputError, match=r"40 of 40 prompts were refused, .*maximum context length.*max_tokens"):
+            evaluate(chosen)
+        assert not (tmp_path / "run" / "results.json").exists()
+        state["short"] = False
+        evaluate(chosen)
+        assert {one["finish_reason"] for one in samples(tmp_path / "run")} == {"stop"}
+        state["short"] = True
+        evaluate(over_http(tmp_path / "other", smollm2_folder, server, max_rejected_share=1.0))
+    (told,) = json.loads((tmp_path / "other" / "results.json").read_text())["benchmarks"].values()
+    assert told["metrics"]["rejected"] == 40 and told["metrics"]["accuracy"]["k"] == 0
+
+
+def test_results_of_an_earlier_model_never_stand_beside_samples_of_another(tmp_path, smollm2_folder, solver):
+    rows = tmp_path / "rows.jsonl"
+    row = {"instruction": "3 + 4?", "output": "8. Wait, 7. The answer is 7.", "error_span": [0, 2], "answer": "7"}
+    rows.write_text(json.dumps(row) + "\n")
+
+    def rule(body):
+        return DROPPED if body["prompt"] == state["down_over"] else None
+
+    state = {"down_over": None}
+    with TeacherServer(reply=lambda body: "The answer is 1.", rule=rule) as server:
+        keys = {"probe": {"path": str(rows)}}
+        evaluate(over_http(tmp_path / "run", smollm2_folder, server, **keys))
+        before = [(tmp_path / "run" / name).read_bytes() for name in ("results.json", "samples.jsonl")]
+        # Another model answers the questions, and its server is gone when the probe begins.
+        state["down_over"] = server.requests[-1].body["prompt"]
+        quick = {"model": "second", "outage_minutes": 0.02, "max_tries": 1}
+        with pytest.raises(Stopped):
+            evaluate(over_http(tmp_path / "run", smollm2_folder, server, model=quick, **keys))
+    assert [(tmp_path / "run" / name).read_bytes() for name in ("results.json", "samples.jsonl")] == before
+
+
+def test_a_model_trained_again_under_its_name_is_asked_anew(tmp_path, smollm2_folder, solver):
+    folder = tmp_path / "model"
+    shutil.copytree(smollm2_folder, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    weights = folder / "model.safetensors"
+    with TeacherServer(reply=solver) as server:
+        for number, content in enumerate((b"first", b"again", b"again"), start=1):
+            weights.write_bytes(content * 1000)
+            evaluate(over_http(tmp_path / "run", folder, server))
+            assert len(server.requests) == 40 * min(number, 2)
+
+
+def test_the_speed_is_that_of_the_starts_that_asked(tmp_path, smollm2_folder, solver):
+    with TeacherServer(reply=solver, latency=0.05) as server:
+        evaluate(over_http(tmp_path / "run", smollm2_folder, server))
+        first = json.loads((tmp_path / "run" / "results.json").read_text())
+        evaluate(over_http(tmp_path / "run", smollm2_folder, server))
+    assert json.loads((tmp_path / "run" / "results.json").read_text()) == first
+    # Forty answers of 7 tokens, four at once, 50 ms each.
+    assert first["seconds"] >= 0.5 and first["tokens_per_second"] == pytest.approx(280 / first["seconds"], rel=0.1)
 
 
 def test_a_model_trained_with_another_prompt_is_refused(tmp_path, smollm2_folder, solver):

@@ -10,7 +10,6 @@ from lemma_train.evaluation.intervals import (
     mcnemar_exact,
     mean_proportion,
     proportion,
-    unpaired_bootstrap,
     wilson,
 )
 
@@ -101,19 +100,21 @@ def test_equal_values_give_a_point():
     assert bootstrap([0, 0, 0]) == (0.0, 0.0)
 
 
-def test_pairing_narrows_the_interval_of_a_difference():
-    random = np.random.default_rng(7)
-    a = (random.random(400) < 0.5).astype(float)
-    b = np.where(random.random(400) < 0.1, 1 - a, a)  # the same questions are easy for both
-    paired, unpaired = bootstrap(b - a), unpaired_bootstrap(a, b)
-    assert paired[1] - paired[0] < 0.6 * (unpaired[1] - unpaired[0])
-    assert unpaired[0] < b.mean() - a.mean() < unpaired[1]
+@pytest.mark.parametrize("values", [[0.5], [0.25] * 3, [0.5] * 400])
+def test_a_mean_of_equal_shares_is_no_certainty(values):
+    told = mean_proportion(values)
+    assert told["low"] < told["value"] < told["high"]
 
 
-def test_the_unpaired_difference_has_the_width_of_two_independent_means():
-    a, b = [1] * 300 + [0] * 700, [1] * 400 + [0] * 600
-    half = 1.96 * (0.3 * 0.7 / 1000 + 0.4 * 0.6 / 1000) ** 0.5
-    assert unpaired_bootstrap(a, b) == pytest.approx((0.1 - half, 0.1 + half), abs=0.003)
+def test_few_questions_hold_the_truth_about_95_times_in_100():
+    """Four samples of each of ten questions, right with another probability for each question."""
+    random = np.random.default_rng(3)
+    held = 0
+    for trial in range(600):
+        shares = random.binomial(4, random.beta(1, 1, size=10)) / 4
+        told = mean_proportion(shares.tolist(), seed=trial)
+        held += told["low"] <= 0.5 <= told["high"]
+    assert held / 600 >= 0.94
 
 
 def test_a_95_percent_interval_holds_the_truth_about_95_times_in_100():

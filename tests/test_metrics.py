@@ -12,6 +12,7 @@ from lemma_train.evaluation.metrics import (
     benchmark_metrics,
     maj_at_k,
     pass_at_k,
+    question_accuracies,
 )
 
 
@@ -202,7 +203,16 @@ def test_at_most_200_disagreements_are_listed_and_all_are_counted():
 
 
 def test_the_average_is_the_plain_mean_of_the_benchmarks():
-    large, small = metrics(of_verdicts(*[True] * 90 + [False] * 10)), metrics(of_verdicts(True, False))
-    told = average_accuracy({"large": large, "small": small, "unread": metrics(of_verdicts(None))})
-    assert told == {"accuracy": pytest.approx(0.7), "benchmarks": ["large", "small"]}
-    assert average_accuracy({}) == {"accuracy": None, "benchmarks": []}
+    large, small = of_verdicts(*[True] * 90 + [False] * 10), of_verdicts(True, False)
+    accuracies = {name: question_accuracies(given) for name, given in {"large": large, "small": small}.items()}
+    told = average_accuracy({**accuracies, "unread": question_accuracies(of_verdicts(None))})
+    assert (told["accuracy"], told["benchmarks"]) == (pytest.approx(0.7), ["large", "small"])
+    # Half of the mean's spread comes from the small benchmark: it cannot be known well.
+    assert 0.3 < told["low"] < 0.7 < told["high"] < 1.0
+    assert average_accuracy({}) == {"accuracy": None, "low": None, "high": None, "benchmarks": []}
+
+
+def test_the_accuracy_is_the_mean_of_the_questions_accuracies():
+    samples = [sample("q1", 0), sample("q1", 1, correct=False), sample("q2", correct=None), sample("q3", correct=False)]
+    assert question_accuracies(samples) == [0.5, 0.0]
+    assert metrics(samples)["accuracy"]["value"] == 0.25

@@ -1,12 +1,9 @@
-"""The scorecard and the probe: what counts as repaired, spoiled, wrong both times or idle doubt."""
+"""The scorecard: what counts as repaired, spoiled, wrong both times or idle doubt."""
 
 import pytest
 
-from lemma_train.errors import InputError
-from lemma_train.evaluation.probe import probe_items, probe_prompt, probe_score
 from lemma_train.evaluation.scorecard import judge, scorecard
 from lemma_train.grading.grader import Grader
-from lemma_train.template import Renderer
 
 QUESTION, SOLUTION = "Ada has 3 pens, gets 4 and then 5. How many has she?", "3 + 4 = 7. 7 + 5 = 12. The answer is 12."
 
@@ -44,34 +41,3 @@ def test_rates_are_over_what_they_say(grader):
     assert (card["repair_rate"]["k"], card["repair_rate"]["n"]) == (3, 4)
     assert (card["spoil_rate"]["k"], card["spoil_rate"]["n"]) == (2, 2)
     assert card["repair_rate"]["low"] < 0.75 < card["repair_rate"]["high"]
-
-
-ROW = {
-    "id": "q/s0/fix",
-    "instruction": QUESTION,
-    "output": "3 + 4 = 8. Wait, that is not right. 3 + 4 = 7. 7 + 5 = 12. The answer is 12.",
-    "error_span": [0, 10],
-    "error_type": "calculation_error",
-    "answer": "12",
-}
-
-
-def test_the_probe_gives_the_model_the_ids_that_training_would(smollm2_tokenizer):
-    renderer = Renderer(smollm2_tokenizer)
-    (item,) = probe_items([ROW, {**ROW, "id": "q/s0/restart"}, {**ROW, "error_span": None}])
-    prompt = probe_prompt(renderer, item)
-    trained = renderer.encode(QUESTION, ROW["output"]).input_ids
-    assert list(prompt.ids) == trained[: len(prompt.ids)] and prompt.boundary == "clean"
-    assert smollm2_tokenizer.decode(prompt.ids).endswith("step by step. 3 + 4 = 8.")
-
-
-def test_the_probe_counts_recoveries_by_the_models_own_words(grader):
-    items = probe_items([ROW, {**ROW, "output": "3 + 4 = 9. Wait, no. It is 7. The answer is 12."}])
-    told = probe_score(items, [" Wait, that is not right. 7 + 5 = 12. The answer is 12.", " The answer is 14."], grader)
-    assert (told["recovered"]["k"], told["recovered"]["n"], told["reflected"]["k"]) == (1, 2, 1)
-    assert told["recovered_when_silent"]["value"] == 0.0
-
-
-def test_a_bad_row_of_the_probe_is_named():
-    with pytest.raises(InputError, match=r"probe\.path: row 2"):
-        probe_items([ROW, {"instruction": "no output"}])

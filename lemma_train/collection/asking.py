@@ -51,6 +51,7 @@ class Asker:
         identity: what the replies depend on besides the request: engine, model name, version.
         sent: called after each reply that came from the model, for the progress display.
         set_aside_unanswered: whether a request without an answer sets its item aside instead of raising.
+        keep_rejections: whether a request that the model refuses for good is not to be sent at the next start either.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Asker:
         meter: Meter,
         sent: Callable[[], None] = lambda: None,
         set_aside_unanswered: bool = False,
+        keep_rejections: bool = True,
     ) -> None:
         self.identity = identity
         self.settings = settings
@@ -70,6 +72,7 @@ class Asker:
         self._journal = journal
         self._meter = meter
         self._sent = sent
+        self._keep_rejections = keep_rejections
         self._refused = 0  # requests that the server called bad, since the last that it answered
 
     async def reply(self, request: Request, item: str, attempt: int, prompt: str | None) -> tuple[str, Reply]:
@@ -91,6 +94,8 @@ class Asker:
                 except Rejected as error:
                     if error.reason == "bad_request":  # perhaps the server's set-up: to be sent again once it is mended
                         self._refuse(error)
+                    if not self._keep_rejections:
+                        raise
                     # Stored as well: the same request would be refused at every start.
                     reply = Reply("")
                     stored = {"text": "", "finish_reason": "stop", "rejected": [error.reason, str(error)]}

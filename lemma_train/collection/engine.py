@@ -25,10 +25,12 @@ async def run_items(
     work: Callable[[T], Awaitable[Line]],
     put: Callable[[Line], None],
     window: int,
+    otherwise: str = ", or set on_failure: set_aside to go on without them",
 ) -> None:
     """Work on up to `window` items at once and hand their lines to `put` in the order of the items.
 
-    An item without an answer (`Unanswered`) does not hold up the others: they are finished first.
+    An item without an answer (`Unanswered`) does not hold up the others: they are finished first. otherwise: what the
+    user can do but start again.
 
     Raises:
         Unfinished: some items got no answer.
@@ -72,8 +74,7 @@ async def run_items(
     if unanswered:
         raise Unfinished(
             f"{len(unanswered)} {'request' if len(unanswered) == 1 else 'requests'} got no answer; the last one: "
-            f"{unanswered[-1]}. Everything else is kept. Start the same command again to try them once more, or set "
-            "on_failure: set_aside to go on without them."
+            f"{unanswered[-1]}. Everything else is kept. Start the same command again to try them once more{otherwise}."
         )
 
 

@@ -85,7 +85,8 @@ def open_renderer(settings: ModelSettings, role: Role = "student") -> Renderer |
     Raises:
         InputError: the tokenizer cannot be loaded, or does not go with the template.
     """
-    name = settings.tokenizer or (settings.model if settings.engine == "transformers" else None)
+    local = settings.engine == "transformers" or (role == "model" and Path(settings.model).expanduser().is_dir())
+    name = settings.tokenizer or (settings.model if local else None)
     if name is None:
         return None
     from transformers import AutoTokenizer

@@ -23,7 +23,7 @@ class Chosen(NamedTuple):
 
 
 _KEYS = {
-    "benchmark": ("name", "path", "limit", "sample", "shots", "allow_other_count"),
+    "benchmark": ("name", "path", "label", "limit", "sample", "shots", "allow_other_count"),
     "generated": ("source", "kind", "size", "seed", "avoid", "label", "limit", "sample", "shots"),
     "file": ("source", "path", "split", "name", "revision", "label", "limit", "sample", "shots"),
 }
@@ -34,11 +34,12 @@ def load_entry(entry: str | Mapping[str, Any], seed: int, where: str = "benchmar
 
     Args:
         entry: a key of `BENCHMARKS`, or a mapping:
-            `{name, path, limit, sample, shots, allow_other_count}`: a benchmark; see `load_benchmark`.
+            `{name, path, limit, sample, shots, allow_other_count, label}`: a benchmark; see `load_benchmark`. Two
+                entries of one benchmark, with other shots, need a label.
             `{source: generated, kind, size, seed, avoid: {size, seed}}`: generated problems, none of which is among
                 those that a recipe with the size and seed of `avoid` trains on.
             `{source: file, path, split, name, revision}`: the user's own rows, as in a collection's `problems`.
-            The last two also take `label`, the name in reports, and each takes `limit`, `sample` and `shots`.
+            Each also takes `label`, the name in reports, `limit`, `sample` and `shots`.
         seed: draws samples, and generated problems whose entry names no seed.
         where: the recipe's key, for messages.
 
@@ -67,17 +68,22 @@ def load_entry(entry: str | Mapping[str, Any], seed: int, where: str = "benchmar
         name = values.get("name")
         if name not in BENCHMARKS:
             raise InputError(f"{where}: there is no benchmark {name!r}; the names are {', '.join(BENCHMARKS)}.")
-        return Chosen(name, _shots(values, BENCHMARKS[name].shots, where), _benchmark(values, seed, where))
+        label = name if values.get("label") is None else _label(values["label"], where)
+        return Chosen(label, _shots(values, BENCHMARKS[name].shots, where), _benchmark(values, seed, where))
     problems = _problems(values, source, seed, where)
-    label = values.get("label", problems[0].source)
-    if not isinstance(label, str) or not label.strip() or label in BENCHMARKS:
-        raise InputError(f"{where}: label must be text, and no benchmark's name; it is {label!r}.")
+    label = _label(values.get("label", problems[0].source), where)
     questions = [
         Question(problem.id, label, problem.question, problem.answer, problem.level, problem.subject, problem.solution)
         for problem in problems
     ]
     sample: Any = values.get("sample")
     return Chosen(label, _shots(values, 0, where), draw(questions, sample, seed, where))
+
+
+def _label(label: Any, where: str) -> str:
+    if not isinstance(label, str) or not label.strip() or label in BENCHMARKS:
+        raise InputError(f"{where}: label must be text, and no benchmark's name; it is {label!r}.")
+    return label
 
 
 def _benchmark(values: Mapping[str, Any], seed: int, where: str) -> list[Question]:

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 RESAMPLES = 10_000  # our choice: the ends of a 95% interval then vary by about 2% of its width from seed to seed
+FEWEST = 30  # questions for a bootstrap; with 5 its nominal 95% were seen to cover 88%, with 20 they cover 93%
 
 _CELLS = 2_000_000  # of one block of draws, 16 MB
 
 
-def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson(successes: float, trials: int, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval for a proportion; (0, 1) where nothing was tried.
 
     Unlike the normal approximation it stays inside [0, 1] and holds near 0, near 1 and for few trials (E. B. Wilson,
@@ -56,7 +57,9 @@ def mean_proportion(values: Sequence[float], seed: int = 0, confidence: float = 
     """The mean of one value in [0, 1] for each question, as reports hold it.
 
     Where every value is 0 or 1 it is a proportion with Wilson's interval; else the interval is a bootstrap over the
-    questions, and `k`, the sum of the values, need not be whole. `n` is the number of questions.
+    questions, and `k`, the sum of the values, need not be whole. `n` is the number of questions. For fewer than 30
+    questions, and where all values are equal, a bootstrap is too narrow: there Wilson's interval of the mean is
+    taken, which is as wide as if each question had been asked once.
 
     Example:
         >>> mean_proportion([1.0, 0.5])["k"]
@@ -64,8 +67,11 @@ def mean_proportion(values: Sequence[float], seed: int = 0, confidence: float = 
     """
     if all(value in (0, 1) for value in values):
         return proportion(int(sum(values)), len(values), confidence)
-    low, high = bootstrap(values, seed=seed, confidence=confidence)
     total = round(float(np.sum(values)), 6)
+    if len(values) < FEWEST or len(set(values)) == 1:
+        low, high = wilson(total, len(values), confidence)
+    else:
+        low, high = bootstrap(values, seed=seed, confidence=confidence)
     return {"value": float(np.mean(values)), "low": low, "high": high, "n": len(values), "k": total}
 
 
@@ -87,18 +93,6 @@ def bootstrap(*groups: ArrayLike, seed: int = 0, confidence: float = 0.95) -> tu
     random = np.random.default_rng(seed)
     means = np.mean([_resampled_means(group, random) for group in groups], axis=0)
     return _ends(means, confidence)
-
-
-def unpaired_bootstrap(a: ArrayLike, b: ArrayLike, seed: int = 0, confidence: float = 0.95) -> tuple[float, float]:
-    """As `bootstrap`, of mean(b) - mean(a) where the questions of a and of b are not the same.
-
-    Example:
-        >>> low, high = unpaired_bootstrap([0, 0, 1, 0], [1, 1, 0, 1])
-        >>> low < 0.5 < high
-        True
-    """
-    random = np.random.default_rng(seed)
-    return _ends(_resampled_means(b, random) - _resampled_means(a, random), confidence)
 
 
 def mcnemar_exact(gained: int, lost: int) -> float:

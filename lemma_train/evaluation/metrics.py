@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from lemma_train.evaluation.intervals import mean_proportion
+from lemma_train.evaluation.intervals import bootstrap, mean_proportion
 
 MAX_LISTED = 200  # ids of answers that the authors' rules grade otherwise
 
@@ -53,8 +53,8 @@ def benchmark_metrics(samples: Iterable[Sample], same: Same, seed: int = 0) -> d
             the functions of these names. Questions with fewer than k samples are left out.
         by_level, by_subject: {name: accuracy} of the questions that have one.
         ungradable: questions whose reference cannot be read.
-        empty, cut_off, no_answer: samples that hold white space only, that the limit of tokens ended, and in which no
-            answer was found, whether graded or not; one sample may count in all three.
+        empty, cut_off, no_answer, rejected: samples that hold white space only, that the limit of tokens ended, in
+            which no answer was found, and that were refused, graded or not; one sample may count in several.
         length: {"mean", "p50", "p95", "max"} tokens of all samples, and the same of right ones under "right" and of
             wrong ones under "wrong"; None where there are none. p50 and p95 are linear quantiles.
 
@@ -70,6 +70,7 @@ def benchmark_metrics(samples: Iterable[Sample], same: Same, seed: int = 0) -> d
     for sample in samples:
         counts["empty"] += not sample["response"].strip()
         counts["cut_off"] += sample["finish_reason"] == "length"
+        counts["rejected"] += sample["finish_reason"] == "rejected"
         counts["no_answer"] += sample["extracted"] is None
         lengths[sample["correct"]].append(sample["completion_tokens"])
         by_question[sample["question_id"]].append((sample["sample"], sample["correct"], sample["extracted"]))
@@ -93,7 +94,7 @@ def benchmark_metrics(samples: Iterable[Sample], same: Same, seed: int = 0) -> d
         "by_level": _by([(question.level, question) for question in graded], seed),
         "by_subject": _by([(question.subject, question) for question in graded], seed),
         "ungradable": len(by_question) - len(graded),
-        **{name: counts[name] for name in ("empty", "cut_off", "no_answer")},
+        **{name: counts[name] for name in ("empty", "cut_off", "no_answer", "rejected")},
         "length": {
             **_spread(lengths[True] + lengths[False] + lengths[None]),
             "right": _spread(lengths[True]),
@@ -190,22 +191,34 @@ def authors_metrics(samples: Iterable[Sample], seed: int = 0) -> dict[str, Any]:
     }
 
 
-def average_accuracy(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def question_accuracies(samples: Iterable[Sample]) -> list[float]:
+    """The share of right samples of each graded question: those that `accuracy` is the mean of."""
+    by_question: defaultdict[str, list[bool | None]] = defaultdict(list)
+    for sample in samples:
+        by_question[sample["question_id"]].append(sample["correct"])
+    return [sum(map(bool, given)) / len(given) for given in by_question.values() if None not in given]
+
+
+def average_accuracy(accuracies: Mapping[str, Sequence[float]], seed: int = 0) -> dict[str, Any]:
     """The plain mean of the benchmarks' accuracies, as the paper averages, whatever their sizes.
 
     Args:
-        metrics: benchmark -> what `benchmark_metrics` returned. One in which nothing was graded is left out.
+        accuracies: benchmark -> `question_accuracies`. One in which nothing was graded is left out.
+        seed: of the bootstrap over the questions within each benchmark.
 
     Returns:
-        accuracy: None where no benchmark has one. benchmarks: the names of those that count.
+        accuracy, low, high: None where no benchmark has one. benchmarks: the names of those that count.
 
     Example:
-        >>> average_accuracy({"a": {"accuracy": {"value": 0.5}}, "b": {"accuracy": {"value": 0.25}}})
-        {'accuracy': 0.375, 'benchmarks': ['a', 'b']}
+        >>> average_accuracy({"a": [1.0, 0.0], "b": [0.0, 1.0, 0.0, 0.0]})["accuracy"]
+        0.375
     """
-    values = {name: of_one["accuracy"]["value"] for name, of_one in metrics.items()}
-    counted = {name: value for name, value in values.items() if value is not None}
-    return {"accuracy": sum(counted.values()) / len(counted) if counted else None, "benchmarks": list(counted)}
+    counted = {name: values for name, values in accuracies.items() if values}
+    if not counted:
+        return {"accuracy": None, "low": None, "high": None, "benchmarks": []}
+    low, high = bootstrap(*counted.values(), seed=seed)
+    mean = sum(sum(values) / len(values) for values in counted.values()) / len(counted)
+    return {"accuracy": mean, "low": low, "high": high, "benchmarks": list(counted)}
 
 
 def _accuracy(questions: Sequence[_Question], seed: int) -> dict[str, Any]:

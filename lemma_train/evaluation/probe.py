@@ -9,6 +9,7 @@ are one token of Llama 3 where a line ends). To stop before the break would then
 training never showed it, so the line break is put in as well (`ProbePrompt.boundary`).
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -103,6 +104,13 @@ def probe_items(rows: Iterable[Mapping[str, Any]]) -> list[ProbeItem]:
     return list(items.values())
 
 
+def draw_items(items: list[ProbeItem], count: int | None, seed: int) -> list[ProbeItem]:
+    """`count` of the items in their order, drawn by their ids; all where it is None or there are not so many."""
+    by_chance = sorted(items, key=lambda item: hashlib.sha256(f"{seed} {item.id}".encode()).digest())
+    kept = {item.id for item in by_chance[:count]}
+    return [item for item in items if item.id in kept]
+
+
 def prefix_ids(renderer: Renderer, instruction: str, prefix: str) -> list[int]:
     """Prompt ids and the ids of a beginning of the completion, tokenised as in training, without EOS."""
     return renderer.encode(instruction, prefix).input_ids[:-1]
@@ -125,11 +133,6 @@ def probe_prompt(renderer: Renderer, item: ProbeItem) -> ProbePrompt:
             return ProbePrompt(tuple(ids), _joined(renderer, item.question, prefix), boundary)
     ids = prefix_ids(renderer, item.question, item.prefix)
     return ProbePrompt(tuple(ids), _joined(renderer, item.question, item.prefix), "apart")
-
-
-def probe_request_text(renderer: Renderer, item: ProbeItem) -> str:
-    """The text of `probe_prompt`, for engines that take no ids; a tokenizer there may join its parts differently."""
-    return probe_prompt(renderer, item).text
 
 
 def _joined(renderer: Renderer, instruction: str, prefix: str) -> str:

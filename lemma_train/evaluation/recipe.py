@@ -6,8 +6,10 @@ Enters: a path and `--key value` arguments. Leaves: typed settings, or one messa
 from collections.abc import Sequence
 from pathlib import Path
 
-from lemma_train.evaluation.settings import EvaluateSettings
+from lemma_train.evaluation.settings import EvaluatedModel, EvaluateSettings
 from lemma_train.settings_file import read_settings
+
+_TEACHERS = ("json_mode", "system_turn", "mistake_share")  # keys of models that are asked for something else
 
 
 def load_evaluate_recipe(path: str | Path, overrides: Sequence[str] = ()) -> EvaluateSettings:
@@ -30,6 +32,9 @@ def _senseless(settings: EvaluateSettings) -> list[str]:
         faults.append("model.engine: the offline rules are no model; use transformers, or openai for a server.")
     if not model.model:
         faults.append("model.model is missing; it names the model's folder, or the model on its server.")
+    for key in _TEACHERS:
+        if getattr(model, key) != getattr(EvaluatedModel(), key):
+            faults.append(f"model.{key}: it has no effect on an evaluated model; leave it out.")
     for role, asked in (("model", model), ("teacher", settings.teacher)):
         for key in ("max_tokens", "concurrency", "timeout_seconds", "max_tries", "batch_size", "top_p"):
             if not getattr(asked, key) > 0:
@@ -38,6 +43,8 @@ def _senseless(settings: EvaluateSettings) -> list[str]:
             faults.append(f"{role}.temperature: it must not be negative, it is {asked.temperature}.")
     if settings.teacher.engine != "offline" and not settings.teacher.model:
         faults.append("teacher.model is missing; it names the model that names the types of errors.")
+    if not 0 <= settings.max_rejected_share <= 1:
+        faults.append(f"max_rejected_share: it must be between 0 and 1, it is {settings.max_rejected_share}.")
     if settings.attempts < 1:
         faults.append(f"attempts: it must be at least 1, it is {settings.attempts}.")
     if not 1 <= settings.samples <= 10_000:

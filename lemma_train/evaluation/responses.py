@@ -25,7 +25,7 @@ from lemma_train.collection.progress import StageProgress
 from lemma_train.collection.settings import ModelSettings
 from lemma_train.collection.stage_files import Line
 from lemma_train.errors import InputError, first_line
-from lemma_train.llm.protocol import LanguageModel, Rejected, Reply, Request
+from lemma_train.llm.protocol import LanguageModel, Rejected, Request
 
 T = TypeVar("T")
 
@@ -42,20 +42,33 @@ class Prompt:
     ids: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Answered:
+    """What came of one prompt. finish_reason: that of `Reply`, or `rejected`: the server will not answer it."""
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
 class Respondent:
     """One model, asked through a journal; it is loaded with the first question that has no reply yet.
 
     Args:
         role: the recipe's block that `settings` stand in, for messages.
         folder: its `journal/` keeps the replies, and how long each start took over them.
+        most_rejected: the share of prompts that may be refused for good; they count as wrong answers.
 
     Raises:
         Stopped: the server is down or left questions unanswered; the same command goes on.
         InputError: the model or its server is at fault, or the folder cannot be written.
     """
 
-    def __init__(self, settings: ModelSettings, role: Role, folder: Path, seed: int) -> None:
-        self.settings = settings
+    def __init__(
+        self, settings: ModelSettings, role: Role, folder: Path, seed: int, most_rejected: float = 1.0
+    ) -> None:
+        self.settings, self._most_rejected = settings, most_rejected
         self._role, self._folder, self._seed = role, folder / "journal", seed
         # Used only for its counts of new replies; what they cost is nobody's budget here.
         self._meter = Meter({"student": settings.prices, "teacher": settings.prices}, None)
@@ -77,16 +90,20 @@ class Respondent:
         self._runner.close()
         self._remember()
 
-    def answers(self, prompts: Sequence[Prompt], stage: str, greedy: bool = False) -> list[Reply]:
-        """The reply to each prompt, in their order.
+    def answers(self, prompts: Sequence[Prompt], stage: str, greedy: bool = False) -> list[Answered]:
+        """What is said to each prompt, in their order.
 
         Args:
             stage: what the progress display calls this.
             greedy: whatever the recipe's temperature.
+
+        Raises:
+            InputError: the model refuses more of the prompts than `most_rejected`.
         """
         model = self.settings
+        refused: list[str] = []
 
-        async def work(prompt: Prompt, asker: Asker) -> Reply:
+        async def work(prompt: Prompt, asker: Asker) -> Answered:
             request = Request(
                 "sampling",
                 prompt=prompt.text,
@@ -98,12 +115,21 @@ class Respondent:
                 stop=tuple(model.stop),
             )
             try:
-                return (await asker.reply(request, prompt.id, 0, None))[1]
-            except Rejected as error:  # too long for the model: an answer that is empty, and counted as such
+                reply = (await asker.reply(request, prompt.id, 0, None))[1]
+            except Rejected as error:
+                refused.append(str(error))
                 self._say(f"{prompt.id}: {error}")
-                return Reply("")
+                return Answered("", "rejected")
+            return Answered(reply.text, reply.finish_reason, reply.prompt_tokens, reply.completion_tokens)
 
-        return self.ask(prompts, work, stage, len(prompts))
+        found = self.ask(prompts, work, stage, len(prompts))
+        if len(refused) > self._most_rejected * len(prompts):
+            raise InputError(
+                f"{stage}: {len(refused)} of {len(prompts)} prompts were refused, the last because: {refused[-1]}. "
+                "Serve the model with a longer context, lower model.max_tokens, or raise max_rejected_share to count "
+                "them as wrong answers."
+            )
+        return found
 
     def ask(self, items: Iterable[T], work: Callable[[T, Asker], Awaitable[Any]], stage: str, count: int) -> list[Any]:
         """What `work` makes of each item, in their order; it asks through the `Asker` that it is given."""
@@ -114,7 +140,15 @@ class Respondent:
             StageProgress(stage, count, self._meter, "") as progress,
         ):
             self._progress = progress
-            asker = Asker(self._load, self._identity, self.settings, journal, self._meter, sent=progress.sent)
+            asker = Asker(
+                self._load,
+                self._identity,
+                self.settings,
+                journal,
+                self._meter,
+                sent=progress.sent,
+                keep_rejections=False,  # the server's context may be set longer; then they are to be asked again
+            )
 
             async def one(item: T) -> Line:
                 line = Line(stage, stage, 0, True, await work(item, asker))
@@ -126,7 +160,7 @@ class Respondent:
                 assert task is not None
                 asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
                 window = max(MIN_WINDOW, 8 * self.settings.concurrency * max(1, len(self.settings.base_urls)))
-                await run_items(items, one, lambda line: found.append(line.record), window)
+                await run_items(items, one, lambda line: found.append(line.record), window, otherwise="")
 
             asked = self._replies()
             try:

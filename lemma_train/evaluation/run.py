@@ -6,34 +6,34 @@ they arrive; verdicts are made anew at each start.
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any
-
-import orjson
+from typing import Any
 
 from lemma_train import __version__
-from lemma_train.errors import InputError, first_line
-from lemma_train.evaluation.authors_rules import authors_verdict
+from lemma_train.errors import InputError
 from lemma_train.evaluation.benchmark_entries import Chosen, load_entry
-from lemma_train.evaluation.benchmarks import Question
 from lemma_train.evaluation.error_types import open_teacher
 from lemma_train.evaluation.few_shot import prompt_fingerprint
-from lemma_train.evaluation.metrics import authors_metrics, average_accuracy, benchmark_metrics
+from lemma_train.evaluation.metrics import (
+    authors_metrics,
+    average_accuracy,
+    benchmark_metrics,
+    question_accuracies,
+)
 from lemma_train.evaluation.model_folder import open_prompts, trained_template, with_adapter_apart
-from lemma_train.evaluation.probe import probe_items, probe_prompt, probe_score
+from lemma_train.evaluation.probe import ProbeItem, draw_items, probe_items, probe_prompt, probe_score
 from lemma_train.evaluation.responses import Prompt, Respondent
-from lemma_train.evaluation.scorecard import CARD_KEYS, judge, scorecard
+from lemma_train.evaluation.result_files import whole_files
+from lemma_train.evaluation.samples import records
+from lemma_train.evaluation.scorecard import CARD_KEYS, scorecard
 from lemma_train.evaluation.settings import EvaluatedModel, EvaluateSettings
 from lemma_train.grading.grader import GRADER_VERSION, Grader
-from lemma_train.llm.protocol import Reply
 from lemma_train.template import Renderer
 from lemma_train.training.lock import claim
 from lemma_train.training.sources import iterate, read_sources
-
-RESULTS, SAMPLES = "results.json", "samples.jsonl"
-_AHEAD = 256  # answers that the grader's workers get before the first verdict is waited for
 
 
 def evaluate(settings: EvaluateSettings) -> Path:
@@ -53,38 +53,41 @@ def evaluate(settings: EvaluateSettings) -> Path:
     with ExitStack() as stack:
         stack.enter_context(claim(folder))
         grader = stack.enter_context(Grader())
-        asked = stack.enter_context(Respondent(model, "model", folder, settings.seed))
+        asked = stack.enter_context(Respondent(model, "model", folder, settings.seed, settings.max_rejected_share))
         teacher = open_teacher(settings, folder)
         if teacher is not None:
             stack.enter_context(teacher)
         benchmarks: dict[str, Any] = {}
         cards: list[dict[str, Any]] = []
-        with _written(folder / SAMPLES) as out:
+        accuracies: dict[str, list[float]] = {}
+        with whole_files(folder) as out:
             for one in chosen:
                 replies = asked.answers(_prompts(one, settings, renderer), one.name)
-                samples = list(_samples(one, settings.samples, replies, grader))
+                samples = list(records(one, settings.samples, replies, grader))
                 if teacher is not None:
                     solutions = {question.id: question.solution for question in one.questions}
                     samples = teacher.name(samples, solutions, one.name)
-                out.writelines(orjson.dumps(sample) + b"\n" for sample in samples)
+                out.write(samples)
                 benchmarks[one.name] = _measured(one, samples, settings, renderer, grader)
+                accuracies[one.name] = question_accuracies(samples)
                 # The texts of one benchmark are let go before those of the next are made.
                 cards += [{key: sample[key] for key in CARD_KEYS} for sample in samples]
-        probe = _probed(items, asked, renderer, grader) if items else None
-        speed = asked.speed()
-        seconds = speed["seconds"]
-        results = {
-            "benchmarks": benchmarks,
-            "average": average_accuracy({name: told["metrics"] for name, told in benchmarks.items()}),
-            "scorecard": scorecard(cards),
-            "probe": probe,
-            **_conditions(settings, model, renderer),
-            "error_types_by": "rules" if teacher is None else settings.teacher.model,
-            "seconds": round(seconds, 1),
-            "tokens_per_second": round(speed["completion_tokens"] / seconds, 1) if seconds else None,
-            "loss_curve": _loss_curve(settings.model.model),
-        }
-        return _write_results(folder / RESULTS, results)
+            probe = _probed(items, asked, renderer, grader) if items else None
+            speed = asked.speed()
+            seconds = speed["seconds"]
+            return out.finish(
+                {
+                    "benchmarks": benchmarks,
+                    "average": average_accuracy(accuracies, settings.seed),
+                    "scorecard": scorecard(cards),
+                    "probe": probe,
+                    **_conditions(settings, model, renderer),
+                    "error_types_by": "rules" if teacher is None else settings.teacher.model,
+                    "seconds": round(seconds, 1),
+                    "tokens_per_second": round(speed["completion_tokens"] / seconds, 1) if seconds else None,
+                    "loss_curve": _loss_curve(settings.model.model),
+                }
+            )
 
 
 def choose(settings: EvaluateSettings) -> list[Chosen]:
@@ -107,54 +110,6 @@ def _prompts(chosen: Chosen, settings: EvaluateSettings, renderer: Renderer) -> 
         ids = tuple(renderer.prompt_ids(question.question, chosen.shots))
         prompts += [Prompt(f"{question.id}/{k}", text, ids) for k in range(settings.samples)]
     return prompts
-
-
-def _samples(chosen: Chosen, count: int, answers: Sequence[Reply], grader: Grader) -> Iterator[dict[str, Any]]:
-    """The record of each answer, in order; verdicts are fetched ahead so that both workers are busy."""
-    asked = [(question, k) for question in chosen.questions for k in range(count)]
-    verdicts = []
-    for number in range(len(asked) + _AHEAD):
-        if number < len(asked):
-            verdicts.append(grader.submit(answers[number].text.strip(), asked[number][0].reference))
-        if number >= _AHEAD:
-            at = number - _AHEAD
-            grade = verdicts[at].result()
-            yield _record(chosen.name, *asked[at], answers[at], grade.extracted, grade.correct, grade.reason, grader)
-
-
-def _record(
-    benchmark: str,
-    question: Question,
-    number: int,
-    reply: Reply,
-    extracted: str | None,
-    correct: bool | None,
-    reason: str | None,
-    grader: Grader,
-) -> dict[str, Any]:
-    response = reply.text.strip()
-    authors_extracted, authors_correct = authors_verdict(response, question.reference)
-    return {
-        "id": f"{question.id}/{number}",
-        "question_id": question.id,
-        "benchmark": benchmark,
-        "sample": number,
-        "question": question.question,
-        "reference": question.reference,
-        "level": question.level,
-        "subject": question.subject,
-        "response": response,
-        "finish_reason": reply.finish_reason,
-        "prompt_tokens": reply.prompt_tokens,
-        "completion_tokens": reply.completion_tokens,
-        "extracted": extracted,
-        "correct": correct,
-        "grade_reason": reason,
-        "authors_extracted": authors_extracted,
-        "authors_correct": authors_correct,
-        **judge(response, question.question, question.reference, question.solution, grader, correct),
-        "error_type_by": "rules",
-    }
 
 
 def _measured(
@@ -182,6 +137,7 @@ def _conditions(settings: EvaluateSettings, model: EvaluatedModel, renderer: Ren
         "name": settings.name or Path(settings.model.model).name,
         "model": settings.model.model,
         "engine": model.engine,
+        "dtype": None if model.engine == "openai" else model.dtype,
         "template": renderer.description(),
         "template_fingerprint": renderer.fingerprint,
         "trained_template": trained_template(model),
@@ -190,7 +146,7 @@ def _conditions(settings: EvaluateSettings, model: EvaluatedModel, renderer: Ren
     }
 
 
-def _probe_items(settings: EvaluateSettings) -> list[Any]:
+def _probe_items(settings: EvaluateSettings) -> list[ProbeItem]:
     if not settings.probe.path:
         return []
     rows = []
@@ -202,20 +158,21 @@ def _probe_items(settings: EvaluateSettings) -> list[Any]:
     items = probe_items(rows)
     if not items:
         raise InputError(f"probe.path: {settings.probe.path} holds no row with error_span and answer.")
-    return items[: settings.probe.limit]
+    return draw_items(items, settings.probe.limit, settings.seed)
 
 
-def _probed(items: list[Any], asked: Respondent, renderer: Renderer, grader: Grader) -> dict[str, Any]:
-    prompts = []
-    for item in items:
-        told = probe_prompt(renderer, item)
-        prompts.append(Prompt(f"probe/{item.id}", told.text, tuple(told.ids)))
-    replies = asked.answers(prompts, "probe", greedy=True)
-    return probe_score(items, [reply.text for reply in replies], grader)
+def _probed(items: list[ProbeItem], asked: Respondent, renderer: Renderer, grader: Grader) -> dict[str, Any]:
+    told = [probe_prompt(renderer, item) for item in items]
+    prompts = [Prompt(f"probe/{item.id}", one.text, one.ids) for item, one in zip(items, told, strict=True)]
+    answers = asked.answers(prompts, "probe", greedy=True)
+    boundaries = Counter(one.boundary for one in told)
+    return {**probe_score(items, [one.text for one in answers], grader), "boundaries": dict(boundaries)}
 
 
 def _loss_curve(model: str) -> list[list[float]] | None:
     """The training loss of a model that this project trained, `[[step, loss], ...]`, or None."""
+    if not Path(model).expanduser().is_dir():
+        return None
     for log in (Path(model).expanduser() / "metrics.jsonl", Path(model).expanduser().parent / "metrics.jsonl"):
         if log.is_file():
             try:
@@ -224,23 +181,3 @@ def _loss_curve(model: str) -> list[list[float]] | None:
             except (OSError, ValueError, TypeError):
                 return None  # a picture more or less: the evaluation does not fail over it
     return None
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears under its name when it is whole."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        with unfinished.open("wb") as out:
-            yield out
-        unfinished.replace(path)
-    except OSError as error:
-        raise InputError(f"output_dir: {path} cannot be written: {first_line(error)}.") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _write_results(path: Path, results: dict[str, Any]) -> Path:
-    with _written(path) as out:
-        out.write(json.dumps(results, indent=2, ensure_ascii=False).encode() + b"\n")
-    return path

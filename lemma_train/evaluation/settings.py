@@ -52,6 +52,9 @@ class EvaluateSettings:
     """Seed of every draw."""
     samples: int = 1
     """Answers for each question; more than one needs a temperature."""
+    max_rejected_share: float = 0.05
+    """Stop where the model refuses a larger share of the prompts, such as by a context that is too short; fewer count
+    as wrong answers."""
     other_template: Literal["refuse", "allow"] = "refuse"
     """What to do where the model was trained with another prompt than this recipe's."""
     probe: Probe = field(default_factory=Probe)
