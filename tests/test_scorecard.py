@@ -15,6 +15,20 @@ def grader():
 
 
 @pytest.mark.parametrize(
+    "response",
+    [
+        "We need the sum of 3, 4 and 5, so 12 pens. Wait, I misread that. The answer is 12.",
+        "There are 12 months in a year. Wait, let me check that. 3 + 4 = 7. 7 + 5 = 12. The answer is 12.",
+        "Half of 24 is 24/2 = 12. Wait, I made a mistake. 3 + 4 = 7. 7 + 5 = 12. The answer is 12.",
+        "25/2 = 12 remainder 1. Wait, let me check that. 3 + 4 = 7. 7 + 5 = 12. The answer is 12.",
+    ],
+)
+def test_the_references_number_in_another_place_decides_nothing(response, grader):
+    told = judge(response, QUESTION, "12", None, grader)
+    assert (told["reflects"], told["outcome"], told["correct_before"]) == (True, None, None)
+
+
+@pytest.mark.parametrize(
     ("response", "outcome", "before"),
     [
         ("3 + 4 = 8. Wait, that is not right. 3 + 4 = 7. 7 + 5 = 12. The answer is 12.", "repaired", False),

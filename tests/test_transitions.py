@@ -1,5 +1,7 @@
 """Where a response reflects: found in trajectories, not in plain solutions."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -8,6 +10,24 @@ from lemma_train.collection.recipe import load_collect_recipe
 from lemma_train.collection.stage_files import read_stage
 from lemma_train.evaluation.transitions import find_reflection
 from lemma_train.problems import load_problems
+
+TEXTS = yaml.safe_load((Path(__file__).parent / "transition_texts.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("response", TEXTS["reflecting"])
+def test_a_text_that_goes_back_on_itself_reflects(response):
+    assert find_reflection(response) is not None
+
+
+@pytest.mark.parametrize("response", TEXTS["plain"])
+def test_ordinary_reasoning_with_such_words_does_not(response):
+    assert find_reflection(response) is None
+
+
+def test_what_is_known_to_be_judged_wrongly_is_still_so():
+    """Once one of these is judged rightly, it belongs into the other list."""
+    assert [text for text in TEXTS["taken_wrongly"] if find_reflection(text) is None] == []
+    assert [text for text in TEXTS["missed"] if find_reflection(text) is not None] == []
 
 
 @pytest.mark.parametrize(

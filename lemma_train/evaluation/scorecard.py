@@ -12,18 +12,20 @@ therefore decided by the first of these rules that can (`decided_by`):
   one follows is another right way, not an error). Right as far as it goes: it holds sums, and no step is wrong.
   Only for plain sums: a text with LaTeX is not decided by it, and a worked solution counts only where its sums are
   understood from the question to the answer.
-- `last_number`: the last number before is the reference answer already: right. Another number decides nothing.
+- `last_number`: the result of the last sum before is the reference answer already, and the reflection only wants to
+  look again: right. Another number decides nothing.
 
 Outcomes, of responses that reflect: `repaired` (wrong before, right at the end), `spoiled` (right before, wrong at the
 end), `wrong_both`, `idle_doubt` (right on both sides); None where one side is undecided.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lemma_train.evaluation.intervals import proportion
-from lemma_train.evaluation.transitions import Transition, find_reflection
+from lemma_train.evaluation.transitions import Transition, admits_fault, find_reflection
 from lemma_train.grading.extraction import extract_answer, extract_reference
 from lemma_train.grading.grader import Grader
 from lemma_train.llm.offline.diagnosis import fault_in, first_fault
@@ -33,6 +35,8 @@ CARD_KEYS = ("reflects", "outcome", "error_type", "decided_by")  # of a sample's
 OUTCOMES = ("repaired", "spoiled", "wrong_both", "idle_doubt")
 
 _LONGEST_CHECKED = 20_000  # characters; what is longer runs in circles and is no worked solution
+_REMAINDER = re.compile(r"\bremainders?\b|\d R ?\d", re.IGNORECASE)
+_ENDS_IN_A_RESULT = re.compile(r"=[^=\n.]*\d[^=\n]*$")
 _OUTCOME = {
     (False, True): "repaired",
     (True, False): "spoiled",
@@ -146,7 +150,8 @@ def _before(
     if checked is not None:
         return checked, "step_check", error_type
     answer = extract_answer(found.before)
-    if answer is not None and grader.grade_answer(answer, reference).correct:
+    is_result = answer is not None and _ENDS_IN_A_RESULT.search(found.before) is not None
+    if is_result and not admits_fault(found.reflection) and grader.grade(found.before, reference).correct:
         return True, "last_number", None
     return None, None, None
 
@@ -201,8 +206,10 @@ def _followed(solution: str | None, question: str, reference: str) -> WorkedSolu
 
 
 def _read(text: str, question: str) -> WorkedSolution | None:
-    # In LaTeX an equals sign may follow a root, a function or a power, of which only the last number would be read.
-    return None if "\\" in text or len(text) > _LONGEST_CHECKED else read_solution(text, question)
+    # In LaTeX an equals sign may follow a root, a function or a power, of which only the last number would be read;
+    # and what is left of a division belongs to its result.
+    strange = "\\" in text or _REMAINDER.search(text) is not None
+    return None if strange or len(text) > _LONGEST_CHECKED else read_solution(text, question)
 
 
 def _error_type(response: str, question: str, right: WorkedSolution | None, reference: str) -> str | None:

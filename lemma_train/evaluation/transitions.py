@@ -35,13 +35,14 @@ _DASHES = "\u2026\u2013\u2014"
 _STOP = rf"[,.!?:;{_DASHES}-]"
 _ME = r"(?:let me|let['\u2019]?s|let us)"
 _I = _one_of(
-    "I (?:should|must|will|can|need to|have to|had better|want to|would rather)", r"I['\u2019](?:ll|d better|d rather)"
+    "(?:I|we) (?:should|must|will|can|need to|have to|had better|want to|would rather)",
+    r"(?:I|we)['\u2019](?:ll|d better|d rather)",
 )
 _ANEW = r"(?:over|again|afresh|anew|differently|from scratch)\b"
-_MY_WORK = (
-    "(?:this|that|it|my|these|everything|again|the (?:last|previous|above|steps?|work|answer|result|sums?"
-    "|calculations?|reasoning))"
-)
+_WORK = "(?:last|previous|above|steps?|work|answer|result|sums?|calculations?|reasoning|addition|arithmetic|numbers?)"
+_MY_WORK = rf"(?:this|that|it|my|our|these|everything|again|the {_WORK})"
+# "Let's reconsider the second equation with y = 2" goes on; "let's reconsider" and "let me recompute: ..." doubt.
+_OWN = rf"(?:\W*$|\s*[:,.!]| {_MY_WORK}\b(?! (?:of|with|for|at|as)\b))"
 _LEAD = (
     rf"[*_(\[\s{_DASHES}-]*"
     rf"(?:(?:but|oh|no|nope|ah|and|well|ok|okay|so|now|um+|uh+)\b(?:{_STOP}|\s)*){{0,3}}"
@@ -54,47 +55,66 @@ _OPENS = re.compile(
         rf"(?:\W*$|\s*{_STOP}|\s+(?:no|that|this|I|let|is|it|did)\b)",
         r"on second thoughts?\b",
         r"(?:scratch|strike) that\b",
-        r"(?:my (?:mistake|apologies|bad)|sorry|correction)\s*[,.!:]",
+        r"(?:my (?:mistake|apologies|bad)\s*[,.!:]|correction\s*:)",
+        r"(?:sorry|apologies)\s*(?:[.!:]|, (?:that|this|it|I|the (?:last|previous|above))\b)",
         r"I apologi[sz]e\b",
+        r"not (?:quite|so fast)\s*[,.!:]",
+        rf"to (?:correct|fix|mend) (?:{_MY_WORK}|this (?:error|mistake))\b",
         rf"{_ME} (?:pause|stop)\b",
         rf"(?:{_ME}|{_I}) (?:just |quickly |now |please |first )?"
         + _one_of(
-            r"re-?(?:check|examin|consider|think|calculat|comput|read|visit|trac|evaluat|assess|work|do\b)",
-            r"(?:double|cross)[- ]?check",
-            r"take (?:a (?:second|closer|fresh)|another) look",
-            r"(?:go|look|step) back\b",
+            rf"re-?(?:check|examine|consider|calculate|compute|read|visit|trace|evaluate|assess|work|do){_OWN}",
+            r"re-?think\b|think (?:this |that |it )?(?:again|over|through again)\b",
+            rf"(?:double|cross)[- ]?check{_OWN}",
+            rf"take (?:a (?:second|closer|fresh)|another) look(?:\W*$|[:,.]| at {_MY_WORK}\b)",
+            rf"(?:go|look|step) back(?:\W*$|[:,.]| (?:to {_MY_WORK}|over|and (?:check|fix|correct|look|see|mend))\b)",
             r"look (?:at (?:this|that|it) )?(?:again|more closely)",
         ),
-        rf"(?:let me|{_I}) (?:just )?(?:check|verify|review|go over)(?: {_MY_WORK}\b|\W*$)",
+        rf"(?:let me|{_I}) (?:just )?(?:check|verify|review|go over)"
+        rf"(?: {_MY_WORK}\b(?! (?:this|the|it|we|all)\b)|\W*$)",
         r"(?:re-?(?:checking|examining|reading|considering|calculating)|double[- ]checking) (?:this|that|it|the|my)\b",
         rf"(?:{_ME}|{_I}|better to|I) (?:\w+ )?(?:start|begin) {_ANEW}",
         rf"(?:{_ME}|{_I}) (?:\w+ )?(?:fix|correct|mend|redo) (?:this|that|it|my|the)\b",
         rf"(?:{_ME}|{_I}) (?:\w+ )?(?:try|do|solve|work) (?:(?:this|that|it|the (?:problem|step|whole thing)) )?"
         rf"(?:out )?{_ANEW}",
+        rf"(?:{_ME}|{_I}) approach {_MY_WORK}(?: \w+)? {_ANEW}",
         rf"(?:{_ME}|{_I}) (?:try|take|use) (?:a different|another|a new|a fresh|some other) "
         r"(?:approach|way|method|route|angle)\b",
     ),
     re.IGNORECASE,
 )
-_SET_OFF = re.compile(rf"[,;:.{_DASHES}-]\s*(?P<cry>(?:(?:no|oh|but),? )?\b{_CRY}\s*[,.!{_DASHES}])", re.IGNORECASE)
+_SET_OFF = re.compile(
+    rf"(?<!said)(?<!says)(?<!wait)[,;:.{_DASHES}-]\s*(?P<cry>(?:(?:no|oh|but),? )?\b{_CRY}\s*[,.!{_DASHES}])",
+    re.IGNORECASE,
+)
 # Where a line or a formula runs straight into it, its capital letter tells.
 _CAPITAL = re.compile(rf"(?<=\s)(?P<cry>(?:Wait|Hold on|Hang on|Hmm+|Oops)\s*[,.!{_DASHES}])")
 
 _I_HAVE = r"\b(?:I|we)(?:['\u2019]ve| have| had| must have| may have)? (?:\w+ )?"
-_NOT = r"(?:['\u2019]s not| (?:really |simply |just )?(?:(?:is|was|does|did|can|could)(?:n['\u2019]t| not)|cannot))"
+_NOT = r"(?:['\u2019]s not| (?:really |simply |just )?(?:(?:is|was|does|did|ca|could)(?:n['\u2019]t| not)|can ?not))"
+_HAVE = r"(?:have |had |must have )?"
 _AT_ONCE = r"^\W*(?:(?:but|no|hmm+|so)\W+)?"
-_FLATLY = r"\b(?! (?:for|when|if|since|in|unless|so)\b)"  # "This is not correct for n = 2" is mathematics
+# "This is not correct for n = 2" and "this cannot be right, since 3 is not 4" are mathematics.
+_FLATLY = r"\b(?!,? (?:for|when|if|since|because|as|in|unless|so|by)\b)"
 _REJECTS = re.compile(
     _one_of(
         rf"{_I_HAVE}(?:made|see|spot(?:ted)?|noticed?|found|(?:think|believe) (?:that )?(?:there is|I made)) "
-        r"(?:\w+ ){0,3}(?:mistakes?|errors?|slip|miscalculation|miscount|oversight)\b",
+        r"(?:[a-z]+ ){0,3}(?:mistakes?|errors?|slip|miscalculation|miscount|oversight)\b"
+        r"(?! (?:of|term|bound|in (?:the )?measur))",
         rf"{_I_HAVE}(?:misread|misunderstood|misinterpreted|mistook|miscalculated|miscounted|misapplied|overlooked"
         r"|mixed up|went wrong|lost my way|forgot (?:to|that|the|about))\b",
         r"\bI(?: am|['\u2019]m) (?:not (?:\w+ )?(?:sure|convinced|certain)|unsure) (?:about|of|by) (?:this|that|my)\b",
+        rf"\bI {_HAVE}(?:used|took|taken|wrote|written|put|named|picked|multiplied by|added|subtracted) the wrong\b",
+        rf"\bI {_HAVE}(?:added|subtracted|multiplied|divided|counted|worked|read|computed|calculated)\b[^.]{{0,40}}"
+        r"\b(?:incorrectly|wrongly|the wrong way)\b",
+        rf"\b(?:the above|(?:my|our|the|this|that) (?:(?:last|previous|earlier|first|above) )?{_WORK})"
+        r"(?:['\u2019]s| is| was| must be| seems(?: to be)?| looks) (?:\w+ )?"
+        rf"(?:wrong|incorrect|mistaken|off|flawed){_FLATLY}",
         rf"{_AT_ONCE}(?:that|this|it){_NOT} (?:\w+ )?(?:be )?"
         rf"(?:right|correct|add up|make (?:any )?sense|(?:look|seem) (?:right|correct)){_FLATLY}",
         rf"{_AT_ONCE}(?:that|this)(?:['\u2019]s| seems| looks| sounds| must be| is) (?:\w+ )?"
         rf"(?:wrong|incorrect|off){_FLATLY}",
+        r"^\W*(?:but |hmm\W+)?(?:that|this)(?: result| answer| number)? (?:seems|looks|sounds) (?:\w+ )?off\W*$",
         r"\bsomething (?:\w+ )?(?:is|was|went|must be|seems|looks) (?:wrong|off|amiss)\b",
         r"\bsomething (?:\w+ )?does(?:n['\u2019]t| not) (?:\w+ )?(?:fit|add up)\b",
         r"\bthere (?:is|was|must be|seems to be) an? (?:\w+ )?(?:mistake|error|slip) "
@@ -103,8 +123,9 @@ _REJECTS = re.compile(
     re.IGNORECASE,
 )
 _TURNS = re.compile(
-    rf"{_LEAD}(?:actually|looking back|in hindsight"
-    r"|(?:up)?on (?:closer |further )?(?:reflection|inspection|examination|review))\b",
+    rf"{_LEAD}(?:actually|looking back(?! \d)|in hindsight"
+    r"|(?:up)?on (?:(?:closer |further )?reflection(?! (?:in|across|about|over)\b)"
+    r"|(?:closer |further )(?:inspection|examination(?! of\b)|review)))\b",
     re.IGNORECASE,
 )
 _CORRECTS = re.compile(
@@ -168,6 +189,16 @@ def find_reflection(response: str, question: str = "") -> Transition | None:
         end = steps[_last(said, i)][1]
         return Transition(start, end, response[start:end], response[:start].strip(), response[end:].strip())
     return None
+
+
+def admits_fault(reflection: str) -> bool:
+    """Whether a reflection says that something is wrong, rather than only wanting to look again.
+
+    Example:
+        >>> admits_fault("Wait, I misread the question."), admits_fault("Wait, let me check that.")
+        (True, False)
+    """
+    return any(_REJECTS.search(reflection[start:end]) for start, end in split_steps(reflection))
 
 
 def _sign(sentence: str) -> int | None:
