@@ -10,9 +10,11 @@ The statements that are looked for, after the authors' evaluation (arXiv 2503.17
 - "the answer is X", "final answer: X", "Answer = X" and their like, markdown bold or not;
 - a line `#### X`, as GSM8K ends its solutions.
 
-The *last* statement of a text wins, whatever its kind: who goes on writing may correct himself. "The answer is clear"
-counts only where nothing better is stated. Without any statement the last number of the text is taken; where that
-number stands in a formula, the right side of the formula.
+The *last* statement of a text wins, whatever its kind: who goes on writing may correct himself. A statement that is
+denied ("the answer is not 5", "isn't", "cannot be"), taken back by the next words ("Wait, that is wrong."), asked
+("The answer is 5?") or supposed ("would be 5 if") is none, and what was taken back is not found again as a number. "The
+answer is clear" counts only where nothing better is stated. Without any statement the last number of the text is taken,
+with what it is a part of; see `prose`.
 """
 
 import re

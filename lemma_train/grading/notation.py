@@ -19,6 +19,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 MAX_DIGITS = 1_000  # longer numbers are compared as text
 
@@ -165,6 +166,7 @@ _RULES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
 _SPELLINGS = [(re.compile(pattern), replacement) for pattern, replacement in _RULES]
 
 
+_BARE = re.compile(r"-?[0-9]+(?:\.[0-9]*)?")  # most answers; no rule applies
 _MONEY = re.compile(
     r"\s*(?P<sign>[-\N{MINUS SIGN}]?)\s*(?P<mark>(?:US ?)?\\?\$|[A-Z]{3}|Rs\.?|[\u20ac\xa3\xa5\u20b9])\s?"
     r"(?P<amount>-?(?=\.?[0-9])(?:[0-9]|\{,\}|,(?=[0-9]))*(?:\.[0-9]+)?"
@@ -179,6 +181,7 @@ _CURRENCIES = {
 }
 
 
+@lru_cache(maxsize=4_096)  # a reference meets many answers
 def clean(answer: str) -> str:
     r"""The answer in one spelling; see the rules above.
 
@@ -186,6 +189,8 @@ def clean(answer: str) -> str:
         >>> clean("$\\dfrac12\\,\\text{ of it}.$"), clean("\\$1{,}800.00")
         ('\\frac{1}{2} of it', '1,800.00 dollars')
     """
+    if _BARE.fullmatch(answer):
+        return answer.rstrip(".")
     text = answer
     money = _MONEY.fullmatch(answer) if len(answer) < 100 else None
     if money and (name := _CURRENCIES.get(re.sub(r"[\\ .]", "", money["mark"]))):

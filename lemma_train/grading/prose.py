@@ -106,7 +106,7 @@ def answer_in(sentence: str) -> str | None:
 
     Example:
         >>> answer_in("18 dollars a week for her"), answer_in("2 apples and 3 pears"), answer_in("B because 5 > 3")
-        ('18', '2 apples and 3 pears', 'B')
+        ('18 dollars a week', '2 apples and 3 pears', 'B')
     """
     if _NO_VALUE.fullmatch(sentence) or _EACH.fullmatch(sentence):
         return sentence
@@ -185,7 +185,7 @@ def _whole(text: str, number: re.Match[str], formulas: list[re.Match[str]]) -> s
     for pattern in (_DATE, _AMOUNT, _TUPLE, _LIST, _RANGE, _RATIO, _OUT_OF):
         for found in pattern.finditer(window):
             if found.start() <= place < found.end() and _is_one(pattern, found, window):
-                return found[0].strip()
+                return found[0].strip().rstrip(".")
     token = _TOKEN.match(window, max(window.rfind(" ", 0, place), window.rfind("\n", 0, place)) + 1)
     if token and token.start() < place and _UNIT_POWER.fullmatch(token[0]):
         return None  # the 2 of "12 cm^2"
