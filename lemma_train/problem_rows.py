@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lemma_train.grading.boxes import last_boxed
 from lemma_train.records import RowError
 
 # What the user is told to write where a row has no known shape.
@@ -17,7 +18,6 @@ KNOWN_SHAPES = "question and answer (and solution, id), or GSM8K's or MATH's own
 NO_BOXED_ANSWER = "no_boxed_answer"
 
 _ANNOTATION = re.compile(r"<<[^<>\n]*>>")  # GSM8K's calculator: "48/2 = <<48/2=24>>24"
-_BOX = re.compile(r"\\f?box(?:ed)?(?![A-Za-z])\s*")
 
 
 @dataclass(frozen=True)
@@ -77,36 +77,6 @@ def read_problem_row(row: Any) -> ProblemRow:
         level=_optional(row, "level"),
         subject=_optional(row, "subject") or _optional(row, "type"),
     )
-
-
-def last_boxed(text: str) -> str | None:
-    r"""The content of the last \boxed or \fbox, without the outer braces; None where there is none or it never ends.
-
-    Example:
-        >>> last_boxed(r"Hence $x = \boxed{\frac{1}{2}}$.")
-        '\\frac{1}{2}'
-    """
-    boxes = list(_BOX.finditer(text))
-    if not boxes:
-        return None
-    start = boxes[-1].end()
-    if not text.startswith("{", start):  # "\boxed 5": TeX takes one token
-        token = re.compile(r"\\[A-Za-z]+|[^\s$\\]").match(text, start)
-        return token[0] if token else None
-    depth, escaped = 0, False
-    for position in range(start, len(text)):
-        character = text[position]
-        if escaped:
-            escaped = False
-        elif character == "\\":
-            escaped = True
-        elif character == "{":
-            depth += 1
-        elif character == "}":
-            depth -= 1
-            if depth == 0:
-                return text[start + 1 : position].strip()
-    return None
 
 
 def _path_as_id(path: str | None) -> str | None:

@@ -64,6 +64,7 @@ SAME = [
         ("x^2+y^2=1", "y^2+x^2-1=0"),
         ("2*x**2", "2x^2"),
     ),
+    (r"\sqrt{2}+\sqrt{3}", r"\sqrt{5+2\sqrt{6}}"),
     *(("2.5x", r"\frac{5}{2}x"), ("sqrt(8)", r"2\sqrt{2}"), ("2pi", r"2\pi")),
 ]
 
@@ -120,6 +121,7 @@ DIFFERENT = [
         ("\N{SUPERSCRIPT TWO}", "2"),
         ("\N{ARABIC-INDIC DIGIT FIVE}", "5"),
     ),
+    (r"e^{\pi\sqrt{163}}", "262537412640768744"),  # they differ in the 31st digit
     *(("5\N{SUPERSCRIPT TWO}", "52"), ("2 3", "5"), ("2 3", "6"), ("E", "e")),
 ]
 

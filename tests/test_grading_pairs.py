@@ -1,4 +1,4 @@
-"""The grader against labels set by hand; see grading_pairs.yaml for the policy behind them."""
+"""The grader against labels set by hand: grading_pairs.yaml, which tells their policy, and grading_traps.yaml."""
 
 from pathlib import Path
 
@@ -10,6 +10,12 @@ from lemma_train.grading.grader import Grader
 LABELLED = yaml.safe_load(Path(__file__).with_name("grading_pairs.yaml").read_text(encoding="utf-8"))
 RESPONSES = LABELLED.pop("responses")
 PAIRS = [pytest.param(*pair, id=f"{kind}-{i}") for kind, pairs in LABELLED.items() for i, pair in enumerate(pairs)]
+TRAPS = yaml.safe_load(Path(__file__).with_name("grading_traps.yaml").read_text(encoding="utf-8"))
+
+
+def cases_of(kind: str) -> list:
+    groups = TRAPS[kind].items()
+    return [pytest.param(*case, id=f"{name}-{i}") for name, cases in groups for i, case in enumerate(cases)]
 
 
 @pytest.fixture(scope="module")
@@ -35,3 +41,13 @@ def test_the_grader_agrees_with_the_label(grader, answer, reference, verdict):
 def test_the_grader_finds_and_judges_the_answer_of_a_response(grader, response, reference, extracted, verdict):
     grade = grader.grade(response, reference)
     assert (grade.extracted, grade.correct) == (extracted, verdict)
+
+
+@pytest.mark.parametrize(("answer", "reference", "verdict"), cases_of("pairs"))
+def test_answers_that_are_traps(grader, answer, reference, verdict):
+    assert grader.grade_answer(answer, reference).correct is verdict
+
+
+@pytest.mark.parametrize(("response", "reference", "verdict"), cases_of("responses"))
+def test_responses_that_are_traps(grader, response, reference, verdict):
+    assert grader.grade(response, reference).correct is verdict

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lemma_train.errors import InputError
-from lemma_train.problem_rows import last_boxed, read_problem_row
+from lemma_train.problem_rows import read_problem_row
 from lemma_train.problems import Problem, load_problems
 from lemma_train.records import RowError
 
@@ -74,31 +74,6 @@ def test_math_rows_without_a_marked_answer_are_counted_and_keep_their_number(tmp
         ("math-train-0", "no_boxed_answer"),
         ("math-train-1", "no_boxed_answer"),
     ]
-
-
-@pytest.mark.parametrize(
-    ("text", "content"),
-    [
-        (r"so $\boxed{5}$", "5"),
-        (r"\boxed{1} or rather \boxed{\frac{1}{\sqrt{2}}}", r"\frac{1}{\sqrt{2}}"),
-        (r"\boxed {17}.", "17"),
-        (r"\boxed 5 apples", "5"),
-        (r"\boxed\pi", r"\pi"),
-        (r"\fbox{ a }", "a"),
-        (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
-        (r"\boxed{\text{never closed}", None),
-        (r"\boxedness{3}", None),
-        ("nothing", None),
-        ("\\boxed", None),
-    ],
-)
-def test_last_box_is_read_with_its_nested_braces(text, content):
-    assert last_boxed(text) == content
-
-
-def test_a_megabyte_of_open_braces_is_read_at_once():
-    assert last_boxed(r"\boxed" + "{" * 1_000_000) is None
-    assert last_boxed(r"\boxed{" * 100_000) is None
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ What is equal to what:
 
 - numbers exactly: 0.333 is not 1/3, 3.14 is not \pi; 1/2, 0.5 and \frac{2}{4} are the same. A reference that is a
   decimal of two or more digits is taken as rounded where the answer is a fraction or a formula: reference 0.33, answer
-  1/3. A unit is left out of the comparison unless both name different ones ("50 cents", "50 dollars"). 18% is 18, not
-  0.18; 0.5 is not 50.
+  1/3. A unit is left out of the comparison unless both name different ones: 50 cents is not 50 dollars, 90 minutes is
+  1.5 hours. 18% is 18, not 0.18; 0.5 is not 50. An amount in two units is the number that it makes in one of them.
 - `x = 5` and `x \in ...` are their right side where only one of the two names it; `x = 5` is not `y = 5`.
 - lists and sets in any order, tuples and intervals in theirs and with their own brackets: {1,2} is {2,1}, (1,2) is not
   (2,1), nor [1,2], nor {1,2}. `a \pm b` is a list of two. Unions of intervals in any order, matrices cell by cell.
@@ -24,11 +24,12 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 
-from lemma_train.grading.notation import clean, read_based, read_number, read_time, split_unit
+from lemma_train.grading.notation import PlainNumber, clean, read_based, read_number, read_time
+from lemma_train.grading.structure import MAX_DEPTH, SEPARATOR, is_number, split, structure_of
+from lemma_train.grading.units import Amount, conversion, read_amount, split_unit
 
 MAX_CHARACTERS = 2_000  # longer answers are compared as text only
 _MAX_PARTS = 64
-_MAX_DEPTH = 12
 
 Leaf = Callable[[str, str], bool | None]
 
@@ -38,15 +39,17 @@ _NAME = re.compile(
     r"|[A-Za-z](?: ?[-+] ?[A-Za-z])+|\( ?[A-Za-z](?: ?, ?[A-Za-z]){1,5} ?\)"
 )
 _COMMAND = re.compile(r"\\[A-Za-z]+")
-_MEMBER = re.compile(r"[A-Za-z] ?\\in ")
-_MATRIX = re.compile(r"\\begin ?\{([pbB]?matrix|array)\} ?(?:\{[lcr| ]*\})?((?:(?!\\begin).)*)\\end ?\{\1\}")
-_COMMA = r"[,;]"
-_SEPARATOR = r"[,;]|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])"
-_THOUSANDS = re.compile(r"[0-9],[0-9]{3}(?![0-9])")
+_MEMBER = re.compile(r"(?P<name>[A-Za-z]|\\[a-z]+) ?\\in(?![A-Za-z]) ?")
+_EMPTY = r"\emptyset"
+_SUCH_THAT = re.compile(r"\\\{ ?[A-Za-z] ?(?:\\mid|:|\|) ?(.+)\\\}")
+_REALS = re.compile(
+    r"\( ?-\\infty ?, ?\+?\\infty ?\)|\\R|all real numbers?|[xyz] ?\\in ?\\mathbb ?\{R\}", re.IGNORECASE
+)
+_REMARK = re.compile(r"(.*[0-9A-Za-z}]) ?\(([A-Za-z][A-Za-z -]*)\)")
 _LETTERS = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9' -]|(?<=[A-Za-z])\.)*")
-_SEQUENCE = re.compile(r"-?[0-9.]+(?: -?[0-9.]+)+")
-_WORD = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{3,}")
+_WORD = re.compile(r"(?<![A-Za-z\\])(?:[A-Za-z]{3,}|[Nn]o(?![A-Za-z]))")
 _CHOICE = re.compile(r"\(? ?([A-Z]) ?[).:]{1,2} ")
+_ALTERNATIVES = re.compile(r"(?<![A-Za-z\\])or(?![A-Za-z])")
 _RELATION = re.compile(r"[<>]|\\(?:le|ge|lt|gt)(?![A-Za-z])")
 
 
@@ -90,14 +93,21 @@ def _squeezed(text: str) -> str:
 def _same(answer: str, reference: str, algebra: Leaf | None, depth: int) -> bool | None:
     if _squeezed(answer) == _squeezed(reference):
         return True
-    if depth > _MAX_DEPTH:
+    if depth > MAX_DEPTH:
         return False
+    if _EMPTY in (answer.strip(), reference.strip()):
+        return False
+    answer, reference = _plain_set(answer), _plain_set(reference)
+    if (amount := read_amount(answer)) or read_amount(reference):
+        return _same_amount(amount, answer, reference)
     answer, reference, same_name = _without_names(answer, reference)
     if not same_name:
         return False
-    (kind, parts), (wanted_kind, wanted) = _structure(answer), _structure(reference)
+    (kind, parts), (wanted_kind, wanted) = structure_of(answer), structure_of(reference)
     if wanted_kind == "sequence" and kind in ("list", "()", "[]"):
         kind = wanted_kind
+    if {kind, wanted_kind} == {"list", "union"} and _ALTERNATIVES.search(answer + reference):
+        kind = wanted_kind = "union"  # "x < 2 or x > 5"
     if kind != wanted_kind:
         # An inequality may stand for an interval; nothing else changes its kind.
         if _RELATION.search(answer) or _RELATION.search(reference):
@@ -111,6 +121,13 @@ def _same(answer: str, reference: str, algebra: Leaf | None, depth: int) -> bool
         return _same_in_any_order(parts, wanted, algebra, depth + 1)
     verdicts = {_same(a, r, algebra, depth + 1) for a, r in zip(parts, wanted, strict=True)}
     return False if False in verdicts else None if None in verdicts else True
+
+
+def _plain_set(text: str) -> str:
+    r"""Of `\{x \mid x > 3\}` what holds for x, and one spelling for all real numbers."""
+    such_that = _SUCH_THAT.fullmatch(text)
+    text = such_that[1].strip() if such_that else text
+    return r"\mathbb{R}" if _REALS.fullmatch(text) else text
 
 
 def _same_in_any_order(parts: list[str], wanted: list[str], algebra: Leaf | None, depth: int) -> bool | None:
@@ -131,7 +148,11 @@ def _same_in_any_order(parts: list[str], wanted: list[str], algebra: Leaf | None
 
 def _without_names(answer: str, reference: str) -> tuple[str, str, bool]:
     r"""Take `x =` and `x \in` off where they only name the value; False where the two name different things."""
-    answer, reference = _MEMBER.sub("", answer, count=1), _MEMBER.sub("", reference, count=1)
+    if (member := _MEMBER.match(answer)) or _MEMBER.match(reference):
+        other = _MEMBER.match(reference)
+        if member and other and member["name"] != other["name"]:
+            return answer, reference, False
+        answer, reference = _MEMBER.sub("", answer, count=1), _MEMBER.sub("", reference, count=1)
     given, wanted = _sides(answer), _sides(reference)
     if len(wanted) == 1:
         named = len(given) == 1 or _NAME.fullmatch(given[0]) or not re.search("[A-Za-z]", _COMMAND.sub("", given[0]))
@@ -150,80 +171,10 @@ def _without_names(answer: str, reference: str) -> tuple[str, str, bool]:
 
 def _sides(text: str) -> list[str]:
     """The sides of an equation; a list of equations is one side."""
-    sides = _split(text, _EQUALS)
-    if len(sides) > 2 or (len(sides) == 2 and not _is_number(sides[1])):
-        return sides if len(_split(text, _SEPARATOR)) == 1 else [text]
+    sides = split(text, _EQUALS)
+    if len(sides) > 2 or (len(sides) == 2 and not is_number(sides[1])):
+        return sides if len(split(text, SEPARATOR)) == 1 else [text]
     return sides
-
-
-def _is_number(text: str) -> bool:
-    return read_number(split_unit(text)[0]) is not None
-
-
-def _split(text: str, separator: str) -> list[str]:
-    """Split at the separators that stand in no brackets and in no matrix."""
-    parts, start, depth = [], 0, 0
-    for token in re.finditer(rf"(?P<opening>[(\[{{]|\\begin\b)|(?P<closing>[)\]}}]|\\end\b)|{separator}", text):
-        if token["opening"]:
-            depth += 1
-        elif token["closing"]:
-            depth -= 1
-        elif depth == 0:
-            parts.append(text[start : token.start()].strip())
-            start = token.end()
-    return [*parts, text[start:].strip()]
-
-
-def _structure(text: str) -> tuple[str, list[str]]:
-    """What an answer is made of: its kind ("one", "list", "sequence", "union", brackets, rows), and its parts."""
-    text = text.strip()
-    for _ in range(_MAX_DEPTH):
-        matrix = _MATRIX.fullmatch(text)
-        if matrix:
-            rows = [row.split("&") for row in re.split(r"\\\\", matrix[2]) if row.strip()]
-            return f"matrix of {len(rows)} rows", [cell.strip() for row in rows for cell in row]
-        enclosed = None if _is_number(text) else _enclosed(text)
-        if enclosed is None:
-            break
-        opening, inside, closing = enclosed
-        parts = _split(inside, ", " if ", " in inside and _THOUSANDS.search(inside) else _COMMA)
-        if len(parts) > 1:
-            return ("list", parts) if opening == "{" else (opening + closing, parts)
-        if not inside or (opening != "{" and opening + closing != "()" and not _MATRIX.fullmatch(inside)):
-            break
-        text = inside  # brackets around a single thing
-    if _is_number(text):
-        return "one", [text]
-    if _SEQUENCE.fullmatch(text):
-        return "sequence", text.split()
-    pieces = _split(text, r"\\cup\b")
-    if len(pieces) > 1:
-        return "union", pieces
-    several = _split(text, r", |(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])" if _THOUSANDS.search(text) else _SEPARATOR)
-    several = [both for part in several if part for both in _both_signs(part)]
-    return ("list", several) if len(several) > 1 else ("one", [text])
-
-
-def _enclosed(text: str) -> tuple[str, str, str] | None:
-    """Opening bracket, inside and closing bracket of a text that one pair of brackets holds."""
-    first = text.removeprefix("\\")[:1]
-    if not first or first not in "([{":
-        return None
-    depth = 0
-    for bracket in re.finditer(r"[()\[\]{}]", text):
-        depth += 1 if bracket[0] in "([{" else -1
-        if depth == 0:
-            if bracket.end() < len(text):
-                return None
-            inside = text[text.index(first) + 1 : -1].strip().removesuffix("\\")
-            return first, inside.strip(), bracket[0]
-    return None
-
-
-def _both_signs(text: str) -> list[str]:
-    if "\\pm" not in text:
-        return [text]
-    return [text.replace("\\pm", sign).replace("\\mp", other).strip() for sign, other in (("+", "-"), ("-", "+"))]
 
 
 def _same_one(answer: str, reference: str, algebra: Leaf | None) -> bool | None:
@@ -239,17 +190,18 @@ def _same_one(answer: str, reference: str, algebra: Leaf | None) -> bool | None:
         return len(ratio) == len(wanted_ratio) and all(
             a * wanted_ratio[0] == r * ratio[0] for a, r in zip(ratio, wanted_ratio, strict=True)
         )
-    answer, unit = split_unit(answer)
-    reference, wanted_unit = split_unit(reference)
+    answer, unit = split_unit(_without_remark(answer))
+    reference, wanted_unit = split_unit(_without_remark(reference))
     if unit and wanted_unit and unit != wanted_unit:
-        return False
+        factor, number, wanted_number = conversion(unit, wanted_unit), read_number(answer), read_number(reference)
+        return bool(factor and number and wanted_number and number.value * factor == wanted_number.value)
     if _squeezed(answer) == _squeezed(reference):
         return True
     number, wanted_number = read_number(answer), read_number(reference)
     if number and wanted_number:
         if wanted_number.decimals is not None and wanted_number.decimals >= 2 and number.decimals is None:
             return abs(number.value - wanted_number.value) <= Fraction(1, 2 * 10**wanted_number.decimals)
-        return number.value == wanted_number.value
+        return number.value == wanted_number.value or _counts_the_same(answer, reference, wanted_number)
     if _LETTERS.fullmatch(reference) and _WORD.search(reference):
         return _words(answer) == _words(reference)
     if not answer or (_WORD.search(answer) and _LETTERS.fullmatch(answer)):
@@ -257,16 +209,47 @@ def _same_one(answer: str, reference: str, algebra: Leaf | None) -> bool | None:
     return algebra(answer, reference) if algebra else None
 
 
+def _without_remark(text: str) -> str:
+    """Without the number once more in words: "5 (five)"."""
+    remark = _REMARK.fullmatch(text)
+    if not remark:
+        return text
+    number, repeated = read_number(remark[1]), read_number(clean(remark[2]))
+    return remark[1] if number and repeated and number.value == repeated.value else text
+
+
+def _same_amount(amount: Amount | None, answer: str, reference: str) -> bool:
+    """Compare where at least one is an amount in several units; a bare number is taken in any of the other's units."""
+    wanted = read_amount(reference)
+    if amount and wanted:
+        return (amount.measure, amount.value) == (wanted.measure, wanted.value)
+    several = amount or wanted
+    assert several is not None
+    number_text, unit = split_unit(reference if amount else answer)
+    number = read_number(number_text)
+    return number is not None and any(number.value * size == several.value for size in several.sizes_of(unit or ""))
+
+
+def _counts_the_same(answer: str, reference: str, wanted: PlainNumber) -> bool:
+    """Whether a bare reference counts the millions of "26 million": they are its missing unit."""
+    counted = re.fullmatch(r"(.+) (?:m|b|tr)illion", answer)
+    number = read_number(counted[1]) if counted else None
+    return number is not None and number.value == wanted.value and "illion" not in reference
+
+
 def _ratio(text: str) -> list[Fraction]:
     """The terms of a ratio such as `2:3`; none for anything else."""
-    terms = [read_number(term.strip()) for term in text.split(":")]
+    terms = [read_number(term.strip()) for term in re.split(" to |:", text)]
     return [term.value for term in terms if term] if len(terms) > 1 and all(terms) else []
 
 
 def _same_time(time: tuple[str, str, str] | None, wanted: tuple[str, str, str] | None) -> bool:
-    if time is None or wanted is None:
+    if time is None or wanted is None or time[1] != wanted[1]:
         return False
-    return time[:2] == wanted[:2] and (time[2] == wanted[2] or not time[2] or not wanted[2])
+    hours = [(int(hour) % 12 + 12 * (half == "p")) if half else int(hour) for hour, _, half in (time, wanted)]
+    # Without a.m. or p.m. up to 12 either may be meant.
+    either = not (time[2] and wanted[2]) and int(time[0]) <= 12 and int(wanted[0]) <= 12
+    return hours[0] == hours[1] or (either and int(time[0]) == int(wanted[0]))
 
 
 def _words(text: str) -> list[str]:

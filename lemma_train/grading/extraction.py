@@ -10,26 +10,42 @@ The statements that are looked for, after the authors' evaluation (arXiv 2503.17
 - "the answer is X", "final answer: X", "Answer = X" and their like, markdown bold or not;
 - a line `#### X`, as GSM8K ends its solutions.
 
-The *last* statement of a text wins, whatever its kind: who goes on writing may correct himself. "The answer is clear"
-counts only where nothing better is stated. Without any statement the last number of the text is taken; where that
-number stands in a formula, the right side of the formula.
+The *last* statement of a text wins, whatever its kind: who goes on writing may correct himself. A statement that is
+denied ("the answer is not 5", "isn't", "cannot be"), taken back by the next words ("Wait, that is wrong."), asked
+("The answer is 5?") or supposed ("would be 5 if") is none, and what was taken back is not found again as a number. "The
+answer is clear" counts only where nothing better is stated. Without any statement the last number of the text is taken,
+with what it is a part of; see `prose`.
 """
 
 import re
-from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from lemma_train.grading.boxes import find_boxes, holds_box, last_boxed
+from lemma_train.grading.prose import (
+    AFTERTHOUGHT,
+    FORMULA,
+    GOES_ON,
+    answer_in,
+    bare,
+    inside_of,
+    is_prose,
+    last_number,
+)
 
 SEARCHED_CHARACTERS = 20_000  # of a longer text only the end is searched
 
 _STATEMENT_CHARACTERS = 2_500  # after "answer is"
 _CUES = 50  # of more the last ones; bounds the work on hostile text
 _BOLD = re.compile(r"(?<![0-9A-Za-z)])\*\*|\*\*(?![0-9A-Za-z(])")  # `2**10` is no markdown
-_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
-_UNBRACED = re.compile(r"[^\s{}$\\]{1,100}")
+_NEGATED = (
+    r"(?:is|are|was)n['\u2019]?t|(?:ca|could|should|must|will|would|does|did)n['\u2019]?t (?:be|equal)"
+    r"|(?:can|could|should|must|will|would|does|did) ?not (?:be|equal)"
+)
 _CUE = re.compile(
     r"\banswers?(?:(?: (?:(?:to|for|of) (?:the|this|that|part|question|problem|your)|in|here|then|now|therefore"
     r"|thus|must|should|would|will|we|you)\b[^.,\n:=!?]{0,60}?)?"
-    r"\s(?:is|are|was|equals|be)\b|\s*[:=])",
+    rf"\s(?:(?P<negated>{_NEGATED})|is|are|was|equals|be)\b|\s*[:=])",
     re.IGNORECASE,
 )
 _CHECK = re.compile(
@@ -41,25 +57,47 @@ _PAIRS = tuple(
     (opening, re.compile(closing))
     for opening, closing in (("$$", r"\$\$"), ("\\[", r"\\\]"), ("\\(", r"\\\)"), ("$", r"(?<!\\)\$"))
 )
-_SENTENCE_END = re.compile(r"\n|(?<!\.m)(?<!\bsq)(?<!\bcu)[.!?](?=\s|$)|\sI hope\b")
-_GOES_ON = re.compile(r"\s*(?:,|\b(?:and|or) (?=[-+$\\(\[0-9])|\\%|%|[-+=*/^:])")
+# A point behind these is none of a sentence's: "Mr. Hale", "5 ft. 4 in.", "Rs. 18".
+_NEXT_FORMULA = re.compile(r"(?:,|,? (?:and|or)) ?(?=[$\\])")
+_SENTENCE_END = re.compile(
+    r"\n|(?:[!?]|\.(?<!\.m\.)(?<!\b(?:sq|cu|Mr|Dr|Ms|Rs|St)\.)(?<!\bMrs\.)(?<!\b(?:ft|hr|lb|oz)\.(?=\s[0-9])))(?=\s|$)"
+    r"|\sI hope\b"
+)
 _HEDGE = re.compile(
     r"(?:that|thus|therefore|so|then|just|simply|exactly|approximately|about|around|roughly|equal to|equals|option"
-    r"|choice|given by|is|the|a total of)\b[\s:,]*",
+    r"|choice|given by|is|the|on(?= (?-i:[A-Z]))|a total of|either|both"
+    r"|(?:certain|sure|definite|clear|obvious|actual|real|probab)l?ly)\b[\s:,]*",
     re.IGNORECASE,
 )
-_DENIAL = re.compile(r"(?:not|wrong|incorrect|correct|right|clear|obvious|given|found|as follows|below|above)\b", re.I)
-_AFTERTHOUGHT = re.compile(
-    r",? (?:because|since|so|which|where|when|for|per|from|on|at|after|of the|in total|altogether)\b.*"
+_NOTHING_SAID = re.compile(r"(?:correct|right|clear|obvious|given|found|as follows|below|above)\b", re.IGNORECASE)
+_DENIAL = re.compile(r"(?:not|never|no longer|wrong|incorrect)\b(?: (?:necessarily|really|yet))?[\s:,]*", re.IGNORECASE)
+_RATHER = re.compile(r"[,;]? (?:but(?: rather)?|it['\u2019]s|it (?:is|must be|should be)|rather|instead)\b[\s:,]*")
+_CLAUSE_END = re.compile(r"[,;] (?:so|and|then|hence|thus|therefore|but|it)\b")
+_CONDITION = re.compile(r"\b(?:if|unless|had|provided)\b")
+_WRONG = (
+    r"(?:(?:is|was|seems|looks|must be|would be)(?: (?!not\b)[a-z]+)? |['\u2019]s (?:(?!not\b)[a-z]+ )?)"
+    r"(?:wrong|incorrect|false|a mistake|an error|not (?:right|correct|true))(?! to\b)"
+    r"|(?:is|was)n['\u2019]t (?:right|correct|true)"
+    r"|(?:cannot|can['\u2019]t|could not|couldn['\u2019]t) be (?:right|correct|true)"
 )
-_PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z][a-z]{2,}(?![A-Za-z])")
-# A number may begin only where no other number or name goes on, which also keeps the search linear.
-_NUMBER = re.compile(
-    r"(?<![0-9A-Za-z.)])-?(?:[$€£]\s?)?(?:\\[dt]?frac\{-?[0-9]+\}\{[0-9]+\}"
-    r"|[0-9]{1,3}(?:,[0-9]{3}(?![0-9]))+(?:\.[0-9]+)?|[0-9]{1,2}(?::[0-9]{2}){1,2}(?![0-9])(?: ?[aApP]\.?[mM]\b\.?)?"
-    r"|[0-9]+(?:\.[0-9]+)?(?:/[0-9]+)?|\.[0-9]+)(?:\s?\\?%)?"
+_SUBJECT = r"(?:that|this|it|which|(?:the|my|this|our) (?:final )?answer(?: above)?)"
+# What takes back the statement that it directly follows.
+_TAKEN_BACK = re.compile(
+    r"[\s.!?,;:$*)\]]*"
+    r"(?:(?:but|wait|no|oh|hmm+|hold on|actually|sorry|oops|however|though|hang on|i see|yet)\b[\s,.!\u2026-]*)*"
+    rf"(?:{_SUBJECT} ?(?:{_WRONG})\b|(?:i|we)(?: have|['\u2019]ve)? made (?:a|an) (?:mistake|error)\b)",
+    re.IGNORECASE,
 )
-_FORMULA = re.compile(r"(?<!\\)\$([^$\n]{1,300})(?<!\\)\$|\\\(([^\n]{1,300}?)\\\)|\\\[(.{1,300}?)\\\]", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class _Statement:
+    """answer: what is stated or, where `denied`, what is said not to be the answer ("" where no value is named)."""
+
+    start: int
+    end: int
+    answer: str
+    denied: bool = False
 
 
 def extract_answer(response: str) -> str | None:
@@ -70,8 +108,30 @@ def extract_answer(response: str) -> str | None:
         '15'
     """
     text = _BOLD.sub("", response[-SEARCHED_CHARACTERS:])
-    stated = _last_statement(text)
-    return stated if stated is not None else _last_number(text)
+    statements = _statements(text)
+    denied = {bare(one.answer) for one in statements if one.denied and one.answer}
+    kept = [one for i, one in enumerate(statements) if not one.denied and not _is_denied(one, statements[i + 1 :])]
+    given_up = [one for one in statements if not one.denied and one not in kept]
+    if given_up and not (kept and kept[-1].start > given_up[-1].start):
+        # The last thing stated was taken back: what comes after it counts before what was stated earlier.
+        after = last_number(_without_denials(text, statements)[given_up[-1].end :], denied)
+        if after is not None:
+            return after
+    if kept:
+        return _best(kept)
+    return last_number(_without_denials(text, statements), denied)
+
+
+def _is_denied(statement: _Statement, later: list[_Statement]) -> bool:
+    return any(one.denied and one.answer and bare(one.answer) == bare(statement.answer) for one in later)
+
+
+def _without_denials(text: str, statements: list[_Statement]) -> str:
+    """The text with blanks where an answer is denied; every place stays where it was."""
+    for one in statements:
+        if one.denied:
+            text = text[: one.start] + " " * (one.end - one.start) + text[one.end :]
+    return text
 
 
 def extract_reference(text: str) -> str | None:
@@ -85,127 +145,118 @@ def extract_reference(text: str) -> str | None:
     if hashes:
         return last_line.strip().partition("\n")[0].strip() or None
     tail = text[-SEARCHED_CHARACTERS:]
-    if _BOX.search(tail):
-        boxes = [answer for _, answer in _boxes(tail)]
-        return boxes[-1] if boxes else None
-    return (_last_statement(tail) if _CUE.search(tail) else None) or text.strip() or None
+    if holds_box(tail):
+        return last_boxed(tail)
+    stated = [one for one in _statements(tail) if not one.denied] if _CUE.search(tail) else []
+    return (_best(stated) if stated else None) or text.strip() or None
 
 
-def _last_statement(text: str) -> str | None:
-    found = [*_boxes(text), *_hashes(text), *_said(text)]
-    firm = [(start, answer) for start, answer in found if not _is_words(answer)]
-    return max(firm or found)[1] if found else None
+def _statements(text: str) -> list[_Statement]:
+    """All statements in their order; one that the next words take back is followed by its denial."""
+    boxes = [_Statement(box.start, box.end, box.content) for box in find_boxes(text) if box.content]
+    found = sorted([*boxes, *_hashes(text), *_said(text)], key=lambda one: one.start)
+    statements = []
+    for one in found:
+        statements.append(one)
+        if not one.denied and (taken := _TAKEN_BACK.match(text, one.end)):
+            statements.append(replace(one, start=one.end, end=taken.end(), denied=True))
+    return statements
+
+
+def _best(statements: list[_Statement]) -> str:
+    firm = [one for one in statements if not _is_words(one.answer)]
+    return (firm or statements)[-1].answer
 
 
 def _is_words(answer: str) -> bool:
     """Words such as "clear" or "Monday", against numbers, formulas and the letter of a choice."""
-    return not re.search(r"[0-9\\]", answer) and _PROSE.search(answer) is not None
+    return not re.search(r"[0-9\\]", answer) and is_prose(answer)
 
 
-def _boxes(text: str) -> Iterator[tuple[int, str]]:
-    opened = list(_BOX.finditer(text))
-    closing = _closing_braces(text) if opened else {}
-    for box in opened:
-        start = box.end()
-        if start in closing:
-            answer = text[start + 1 : closing[start]].strip()
-        else:  # an open brace that nothing closes is an answer cut off
-            unbraced = _UNBRACED.match(text, start)
-            answer = unbraced[0].rstrip(".,;:)") if unbraced else ""
-        if answer:
-            yield box.start(), answer
-
-
-def _closing_braces(text: str) -> dict[int, int]:
-    """Where each brace that is closed is closed, in one pass; `\\{` is no brace."""
-    closing: dict[int, int] = {}
-    opened: list[int] = []
-    for brace in re.finditer(r"\\.|[{}]", text, re.DOTALL):
-        if brace[0] == "{":
-            opened.append(brace.start())
-        elif brace[0] == "}" and opened:
-            closing[opened.pop()] = brace.start()
-    return closing
-
-
-def _hashes(text: str) -> Iterator[tuple[int, str]]:
+def _hashes(text: str) -> Iterator[_Statement]:
     for line in _HASHES.finditer(text):
         if _HASH_ANSWER.match(line[1].strip()):
-            yield line.start(), line[1].strip().rstrip(".")
+            yield _Statement(line.start(), line.end(), line[1].strip().rstrip("."))
 
 
-def _said(text: str) -> Iterator[tuple[int, str]]:
+def _said(text: str) -> Iterator[_Statement]:
     for cue in list(_CUE.finditer(text))[-_CUES:]:
         if _CHECK.search(text[max(0, cue.start() - 30) : cue.start()]):
             continue
-        answer = _told(text[cue.end() : cue.end() + _STATEMENT_CHARACTERS].lstrip(" \t\r\n:="))
-        if answer:
-            yield cue.start(), answer
+        after = text[cue.end() : cue.end() + _STATEMENT_CHARACTERS]
+        rest = after.lstrip(" \t\r\n:=")
+        begin = cue.end() + len(after) - len(rest)
+        formula = _leading_formula(rest)
+        if formula and not cue["negated"]:
+            answer, length = formula
+            if not _is_asked(rest[length:]):
+                yield _Statement(cue.start(), begin + length, answer)
+            continue
+        ended = _SENTENCE_END.search(rest)
+        length = ended.start() if ended else len(rest)
+        sentence = _unhedged(rest[:length])
+        denial = _DENIAL.match(sentence)
+        if cue["negated"] and _NOTHING_SAID.match(sentence):
+            continue
+        if denial or cue["negated"]:
+            sentence = sentence[denial.end() :] if denial else sentence
+            rather = _RATHER.search(sentence)
+            wrong = _told(sentence[: rather.start()] if rather else sentence)
+            if wrong and not _is_words(wrong):
+                clause = _CLAUSE_END.search(rest, 0, length)
+                yield _Statement(cue.start(), begin + (clause.start() if clause else length), wrong, denied=True)
+            if rather and wrong and (right := _told(sentence[rather.end() :])):
+                yield _Statement(cue.start(), begin + length, right)
+            continue
+        supposed = "would" in cue[0].lower() and _CONDITION.search(sentence)
+        if supposed or (ended and ended[0] == "?"):
+            continue
+        answer_told = _told(sentence)
+        if answer_told:
+            objection = re.search(r", but\b", rest[:length])
+            yield _Statement(cue.start(), begin + (objection.start() if objection else length), answer_told)
 
 
-def _told(rest: str) -> str | None:
-    """The answer at the beginning of what follows "the answer is"."""
-    formula = _leading_formula(rest)
-    if formula is not None:
-        return formula
-    end = _SENTENCE_END.search(rest)
-    sentence = " ".join((rest[: end.start()] if end else rest).split())
+def _is_asked(rest: str) -> bool:
+    return rest.lstrip()[:1] == "?"
+
+
+def _unhedged(sentence: str) -> str:
+    sentence = " ".join(sentence.split())
     while hedge := _HEDGE.match(sentence):
         sentence = sentence[hedge.end() :]
-    sentence = sentence.strip().rstrip(".,;:!").strip()
-    if not sentence or _DENIAL.match(sentence) or _BOX.search(sentence):
+    return sentence.strip('*`"\u201c\u201d ').rstrip(".,;:!").strip('*`"\u201c\u201d ')
+
+
+def _told(text: str) -> str | None:
+    """The answer at the beginning of what follows "the answer is", up to the end of the sentence."""
+    sentence = _unhedged(text)
+    if not sentence or _NOTHING_SAID.match(sentence) or holds_box(sentence):
         return None
-    if not _is_prose(sentence):
+    if not is_prose(sentence):
         return sentence
-    segments = [segment for segment in (_inside(formula) for formula in _FORMULA.finditer(sentence)) if segment]
+    told = AFTERTHOUGHT.sub("", sentence).strip()
+    segments = [segment for segment in map(inside_of, FORMULA.finditer(told)) if segment]
     if segments:
-        return segments[-1] if _is_prose(_FORMULA.sub("", sentence)) else sentence
-    return _AFTERTHOUGHT.sub("", sentence) if "\\" in sentence else _out_of_prose(sentence)
+        if not is_prose(FORMULA.sub("", told)):
+            return told
+        leading = end = FORMULA.match(told)
+        while end and (following := _NEXT_FORMULA.match(told, end.end())):
+            end = FORMULA.match(told, following.end())
+        if leading and end and end is not leading:
+            return told[: end.end()]
+        return segments[0] if leading else segments[-1]
+    return told if "\\" in told else answer_in(sentence)
 
 
-def _is_prose(text: str) -> bool:
-    return _PROSE.search(re.sub(r"\band\b", "", text)) is not None
-
-
-def _leading_formula(rest: str) -> str | None:
+def _leading_formula(rest: str) -> tuple[str, int] | None:
+    """A formula between its signs at the beginning, and where it ends; None where the answer goes on behind it."""
     for opening, closing in _PAIRS:
         if rest.startswith(opening):
             closed = closing.search(rest, len(opening))
             inside = rest[len(opening) : closed.start()].strip() if closed else ""
-            prose = opening == "$" and ("\n" in inside or (_PROSE.search(inside) and "\\" not in inside))
-            if not closed or not inside or prose or _GOES_ON.match(rest, closed.end()) or _BOX.search(inside):
+            prose = opening == "$" and ("\n" in inside or (is_prose(inside) and "\\" not in inside))
+            if not closed or not inside or prose or GOES_ON.match(rest, closed.end()) or holds_box(inside):
                 return None
-            return inside.rstrip(".,").strip()
+            return inside.rstrip(".,").strip(), closed.end()
     return None
-
-
-def _out_of_prose(sentence: str) -> str | None:
-    """The number among plain words ("18 dollars a week for her"), or the words where they are few ("Monday")."""
-    number = _NUMBER.match(sentence)
-    if number:
-        rest = sentence[number.end() :]
-        told = _AFTERTHOUGHT.sub("", rest)
-        whole = _GOES_ON.match(rest) or (len(told.split()) <= 3 and not re.search("[0-9]", told))
-        return (number[0] + told).strip() if whole else number[0].strip()
-    numbers = _NUMBER.findall(sentence)
-    if numbers:
-        return str(numbers[-1]).strip()
-    return sentence if len(sentence.split()) <= 3 else None
-
-
-def _inside(formula: re.Match[str]) -> str | None:
-    """What stands between the signs, unless these are the dollars of "pays $5 and keeps $3"."""
-    inside = str(formula[formula.lastindex or 0])
-    return None if _PROSE.search(inside) and "\\" not in inside else inside.strip().rstrip(".,").strip()
-
-
-def _last_number(text: str) -> str | None:
-    numbers = deque(_NUMBER.finditer(text), maxlen=1)
-    if not numbers:
-        return None
-    last = numbers[0]
-    for formula in _FORMULA.finditer(text):
-        inside = _inside(formula)
-        if inside and formula.start() <= last.start() < formula.end():
-            return re.split(r"(?<![<>!\\])=", inside)[-1].strip() or None
-    return last[0].strip()
