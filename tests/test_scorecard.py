@@ -35,6 +35,7 @@ def test_the_references_number_in_another_place_decides_nothing(response, grader
         ("The answer is 13. Wait, that is not right. The answer is 12.", "repaired", False),
         ("The answer is 12. Wait, that is not right. The answer is 13.", "spoiled", True),
         ("The answer is 13. Wait, that is not right. The answer is 14.", "wrong_both", False),
+        ("The final answer should be 13. Wait, I made a mistake. It is \\boxed{12}.", "repaired", False),
         ("The answer is 12. Wait, let me check that. Yes. The answer is 12.", "idle_doubt", True),
         ("3 + 4 = 7. 7 + 5 = 12. The answer is 12.", None, None),
     ],

@@ -26,10 +26,10 @@ from typing import Any
 
 from lemma_train.evaluation.intervals import proportion
 from lemma_train.evaluation.transitions import Transition, admits_fault, find_reflection
-from lemma_train.grading.extraction import extract_answer, extract_reference
+from lemma_train.grading.extraction import extract_answer, extract_reference, states_answer
 from lemma_train.grading.grader import Grader
 from lemma_train.llm.offline.diagnosis import fault_in, first_fault
-from lemma_train.llm.offline.worked_solution import ANSWER, WorkedSolution, as_one_answer, read_solution
+from lemma_train.llm.offline.worked_solution import WorkedSolution, as_one_answer, read_solution
 
 CARD_KEYS = ("reflects", "outcome", "error_type", "decided_by")  # of a sample's record, what `scorecard` reads
 OUTCOMES = ("repaired", "spoiled", "wrong_both", "idle_doubt")
@@ -143,7 +143,7 @@ def _before(
 ) -> tuple[bool | None, str | None, str | None]:
     """Whether the text before the reflection is right, the rule that decided, and the type of its first wrong step."""
     checked, error_type = _steps_right(found, question, right, correct is True)
-    if ANSWER.search(found.before) or "\n####" in found.before:
+    if states_answer(found.before):
         stated = grader.grade(found.before, reference).correct
         if stated is not None:
             return stated, "statement", None if stated else error_type

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from lemma_train.collection.reflections import is_reflection
 from lemma_train.collection.steps import split_steps
-from lemma_train.llm.offline.worked_solution import ANSWER
+from lemma_train.grading.extraction import states_answer
 
 
 def _one_of(*patterns: str) -> str:
@@ -216,7 +216,7 @@ def _last(said: list[str], first: int) -> int:
     """The last sentence of the reflection that the first one opens; none that states an answer belongs to it."""
     last = first
     for i in range(first + 1, len(said)):
-        if ANSWER.search(said[i]) or i > last + 1 + _BRIDGED:
+        if states_answer(said[i]) or i > last + 1 + _BRIDGED:
             break
         if _ANNOUNCES.match(said[i]) or (i == last + 1 and is_reflection(said[i])):
             last = i

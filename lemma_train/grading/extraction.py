@@ -122,6 +122,16 @@ def extract_answer(response: str) -> str | None:
     return last_number(_without_denials(text, statements), denied)
 
 
+def states_answer(response: str) -> bool:
+    """Whether a text states a final answer, rather than only ending in a number.
+
+    Example:
+        >>> states_answer("The final answer should be 13."), states_answer("So she has 13.")
+        (True, False)
+    """
+    return any(not one.denied for one in _statements(_BOLD.sub("", response[-SEARCHED_CHARACTERS:])))
+
+
 def _is_denied(statement: _Statement, later: list[_Statement]) -> bool:
     return any(one.denied and one.answer and bare(one.answer) == bare(statement.answer) for one in later)
 
