@@ -17,7 +17,7 @@ from lemma_train.grading.grader import Grade, Grader
 
 _AHEAD = 256  # answers that the grader's workers get before the first verdict is waited for
 # Equal to no reference that can be read, and never equal by its letters: only an unreadable reference leaves it open.
-_NOBODYS_ANSWER = r"\sqrt{123457}+\pi^{11}"
+NOBODYS_ANSWER = r"\sqrt{123457}+\pi^{11}"
 
 
 def records(chosen: Chosen, count: int, answers: Sequence[Answered], grader: Grader) -> Iterator[dict[str, Any]]:
@@ -27,7 +27,7 @@ def records(chosen: Chosen, count: int, answers: Sequence[Answered], grader: Gra
     unreadable reference letter for letter would count as right, and no other could count as wrong.
     """
     asked = [(question, k) for question in chosen.questions for k in range(count)]
-    readable = [grader.submit_answer(_NOBODYS_ANSWER, question.reference) for question in chosen.questions]
+    readable = [grader.submit_answer(NOBODYS_ANSWER, question.reference) for question in chosen.questions]
     verdicts: list[Future[Grade]] = []
     for number in range(len(asked) + _AHEAD):
         if number < len(asked):
