@@ -162,8 +162,6 @@ def test_a_sample_keeps_the_order_and_follows_the_seed(tmp_path):
 
 # --- the benchmarks themselves --------------------------------------------------------------------------------------
 
-# References that no comparison but that of text can read: a wrong answer to them is graded neither right nor wrong.
-
 
 @pytest.fixture(scope="module")
 def grader():
