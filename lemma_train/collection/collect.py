@@ -7,6 +7,7 @@ run at a time works in a folder; started again it goes on.
 import gc
 import json
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ from lemma_train.collection.engine import Unfinished
 from lemma_train.collection.frame import spent
 from lemma_train.collection.funnel import funnel
 from lemma_train.collection.graded import failure_rate
-from lemma_train.collection.pipeline import open_run, resolved, run_stages
+from lemma_train.collection.pipeline import open_run, run_stages
 from lemma_train.collection.settings import CollectSettings
 from lemma_train.collection.shards import Shard, shards_in
 from lemma_train.collection.stage_files import STAGES, merge_stages, path_of, read_stage
 from lemma_train.errors import InputError
 from lemma_train.problems import load_problems
 from lemma_train.training.lock import claim
+from lemma_train.whole_file import whole_file
 
 _WITH_MODELS = STAGES[:-1]
 
@@ -128,8 +130,8 @@ def _join(shards: list[Shard], whole: Path, settings: CollectSettings) -> None:
             raise InputError(
                 f"{recipe} is missing or damaged; run the shard again with --shard {shard.number}/{shard.count}."
             ) from error
-        if stored != _comparable(resolved(settings)):
-            keys = [key for key in stored if stored[key] != _comparable(resolved(settings)).get(key)]
+        if stored != _comparable(asdict(settings)):
+            keys = [key for key in stored if stored[key] != _comparable(asdict(settings)).get(key)]
             raise InputError(
                 f"Shard {shard.number}/{shard.count} was collected with another recipe ({', '.join(keys)}); run it "
                 "again with this one."
@@ -150,10 +152,5 @@ def _comparable(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write_recipe(folder: Path, settings: CollectSettings) -> None:
-    text = json.dumps(resolved(settings), indent=2, sort_keys=True) + "\n"
-    unfinished = folder / ".recipe.json.unfinished"
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(folder / "recipe.json")
-    except OSError as error:
-        raise InputError(f"output_dir: {folder} cannot be written: {error.strerror}.") from error
+    with whole_file(folder / "recipe.json") as out:
+        out.write(json.dumps(asdict(settings), indent=2, sort_keys=True).encode() + b"\n")

@@ -8,7 +8,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -258,8 +258,3 @@ def open_run(settings: CollectSettings, folder: Path, shard: Shard | None, stack
     grades = stack.enter_context(Journal(folder / "journal" / "grades.jsonl"))
     verdicts = Verdicts(stack.enter_context(Grader()), grades)
     return Run(settings, folder, shard, frame.taxonomy, frame.prompts, frame.meter, replies, verdicts)
-
-
-def resolved(settings: CollectSettings) -> dict[str, Any]:
-    """Every key of the recipe, as it is stored beside the result."""
-    return asdict(settings)

@@ -7,14 +7,14 @@ they arrive; verdicts are made anew at each start.
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import orjson
 
 from lemma_train import __version__
-from lemma_train.errors import InputError, first_line
+from lemma_train.errors import InputError
 from lemma_train.evaluation.authors_rules import authors_verdict
 from lemma_train.evaluation.benchmark_entries import Chosen, load_entry
 from lemma_train.evaluation.benchmarks import Question
@@ -31,6 +31,7 @@ from lemma_train.llm.protocol import Reply
 from lemma_train.template import Renderer
 from lemma_train.training.lock import claim
 from lemma_train.training.sources import iterate, read_sources
+from lemma_train.whole_file import whole_file
 
 RESULTS, SAMPLES = "results.json", "samples.jsonl"
 _AHEAD = 256  # answers that the grader's workers get before the first verdict is waited for
@@ -59,7 +60,7 @@ def evaluate(settings: EvaluateSettings) -> Path:
             stack.enter_context(teacher)
         benchmarks: dict[str, Any] = {}
         cards: list[dict[str, Any]] = []
-        with _written(folder / SAMPLES) as out:
+        with whole_file(folder / SAMPLES) as out:
             for one in chosen:
                 replies = asked.answers(_prompts(one, settings, renderer), one.name)
                 samples = list(_samples(one, settings.samples, replies, grader))
@@ -226,21 +227,7 @@ def _loss_curve(model: str) -> list[list[float]] | None:
     return None
 
 
-@contextmanager
-def _written(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears under its name when it is whole."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        with unfinished.open("wb") as out:
-            yield out
-        unfinished.replace(path)
-    except OSError as error:
-        raise InputError(f"output_dir: {path} cannot be written: {first_line(error)}.") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
 def _write_results(path: Path, results: dict[str, Any]) -> Path:
-    with _written(path) as out:
+    with whole_file(path) as out:
         out.write(json.dumps(results, indent=2, ensure_ascii=False).encode() + b"\n")
     return path
