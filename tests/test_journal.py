@@ -126,7 +126,8 @@ def test_what_came_during_the_last_sync_before_the_end_is_kept_once(tmp_path, mo
         await asyncio.sleep(0.05)
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()
-        assert all(isinstance(end, asyncio.CancelledError) for end in await asyncio.gather(*puts, return_exceptions=True))
+        ends = await asyncio.gather(*puts, return_exceptions=True)
+        assert all(isinstance(end, asyncio.CancelledError) for end in ends)
 
     with Journal(tmp_path / "j.jsonl") as journal:
         asyncio.run(interrupted())

@@ -67,7 +67,8 @@ class OpenAIModel:
         InputError: a base URL is none, or the key cannot be one.
 
     Example:
-        >>> model = OpenAIModel("qwen", ["http://127.0.0.1:8000/v1"], "none", on_event=print)    # doctest: +SKIP
+        >>> limits = {"concurrency": 32, "timeout_seconds": 300, "max_tries": 8, "outage_minutes": 30}
+        >>> model = OpenAIModel("qwen", ["http://127.0.0.1:8000/v1"], "none", on_event=print, **limits)  # doctest: +SKIP
         >>> (await model.generate(Request("sampling", prompt="2 + 2 =", max_tokens=8))).text    # doctest: +SKIP
         ' 4'
     """
@@ -79,15 +80,15 @@ class OpenAIModel:
         api_key: str,
         *,
         on_event: Callable[[str], None],
+        concurrency: int,
+        timeout_seconds: float,
+        max_tries: int,
+        outage_minutes: float,
         key_variable: str = "OPENAI_API_KEY",
-        concurrency: int = 32,
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
-        timeout_seconds: float = 600.0,
-        max_tries: int = 6,
         json_mode: JsonMode = "auto",
         extra_body: Mapping[str, Any] | None = None,
-        outage_minutes: float = 30.0,
         backoff_seconds: float = 1.0,
         pause_seconds: float = 10.0,
     ):
