@@ -76,8 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     collect.add_argument(
         "--shard", metavar="I/N", help="work on part I (from 0) of N; --stage assembly joins the parts"
     )
-    collect.add_argument("--dry_run", action="store_true", help="estimate requests, tokens and cost; send nothing")
-    collect.add_argument("--status", action="store_true", help="tell how far the collection is, also while it runs")
+    told = collect.add_mutually_exclusive_group()
+    told.add_argument("--dry_run", action="store_true", help="estimate requests, tokens and cost; send nothing")
+    told.add_argument("--status", action="store_true", help="tell how far the collection is, also while it runs")
     collect.set_defaults(run=_collect)
 
     trace = commands.add_parser(
@@ -175,6 +176,9 @@ def _collect(known: argparse.Namespace, overrides: list[str]) -> None:
 
     if known.stage is not None and known.stage not in STAGES:
         raise InputError(f"--stage: {known.stage!r} is none of {', '.join(STAGES)}.")
+    if (known.dry_run or known.status) and (known.stage or known.shard):
+        told = "--dry_run estimates" if known.dry_run else "--status tells of"
+        raise InputError(f"{told} the whole collection; leave --stage and --shard out.")
     settings = load_collect_recipe(known.recipe, overrides)
     if known.dry_run:
         return _print(collecting.estimate(settings))

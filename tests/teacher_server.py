@@ -5,7 +5,7 @@ Enters: a function from a request's body to the text of the reply, and a script 
 the programs they start can use it alike.
 
     with TeacherServer(reply=lambda body: "4", script=[DROPPED, busy("1")]) as server:
-        OpenAIModel("teacher", [server.url], "none", on_event=print)
+        OpenAIModel("teacher", [server.url], "none", on_event=print, **limits)
 
 The k-th completion that is asked for is dealt with by the k-th entry of the script; after its end, and for entries that
 are None, by `rule`, a function from the body to a behaviour or None; and where that is None, well.

@@ -18,9 +18,14 @@ TAXONOMY = load_taxonomy()
 def test_lemma_hard_gives_rows_in_proportion_with_halves_rounded_up(rate, rows):
     settings = Injection(allocation="failure_rate", k_max=20)
     assert injection.rows_of(settings, rate) == rows
-    both = injection.errors_of_each_origin(settings, Correction(), rate)
-    one = injection.errors_of_each_origin(settings, Correction(strategies=["fix_and_continue"]), rate)
-    assert 4 * both >= rows > 4 * (both - 1) and 2 * one >= rows > 2 * (one - 1)
+    halves = injection.rows_of_origins(settings, rate)
+    assert sum(halves.values()) == rows and halves["student"] - halves["injected"] in (0, 1)
+
+
+@pytest.mark.parametrize(("rows", "both", "one"), [(0, 0, 0), (1, 1, 1), (4, 2, 4), (5, 3, 5)])
+def test_no_more_errors_are_asked_for_than_the_rows_need(rows, both, one):
+    assert injection.errors_for(rows, Correction()) == both
+    assert injection.errors_for(rows, Correction(strategies=["fix_and_continue"])) == one
 
 
 def _write(folder, verdicts, types):

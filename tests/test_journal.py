@@ -3,6 +3,7 @@
 import asyncio
 import os
 import subprocess
+import time
 
 import pytest
 
@@ -106,3 +107,31 @@ def test_a_journal_that_is_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "j.jsonl")
     with pytest.raises(InputError, match=r"j.jsonl is no file"):
         Journal(tmp_path / "j.jsonl")
+
+
+def test_what_came_during_the_last_sync_before_the_end_is_kept_once(tmp_path, monkeypatch):
+    """Ctrl-C cancels everything at once: the batch in the writer's hands and what gathers behind it."""
+    sync = os.fdatasync
+
+    def slow(handle):
+        time.sleep(0.2)
+        sync(handle)
+
+    monkeypatch.setattr(os, "fdatasync", slow)
+
+    async def interrupted():
+        puts = [asyncio.create_task(journal.put("synced", {"text": "1"}))]
+        await asyncio.sleep(0.05)
+        puts += [asyncio.create_task(journal.put(f"behind {i}", {"text": "2"})) for i in range(3)]
+        await asyncio.sleep(0.05)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        ends = await asyncio.gather(*puts, return_exceptions=True)
+        assert all(isinstance(end, asyncio.CancelledError) for end in ends)
+
+    with Journal(tmp_path / "j.jsonl") as journal:
+        asyncio.run(interrupted())
+    seen = []
+    with Journal(tmp_path / "j.jsonl", seen=lambda entry: seen.append(entry["key"])) as journal:
+        assert journal.get("behind 2")["text"] == "2"
+    assert seen == ["synced", "behind 0", "behind 1", "behind 2"]

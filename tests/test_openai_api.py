@@ -31,6 +31,7 @@ from lemma_train.llm.openai_api import OpenAIModel
 from lemma_train.llm.protocol import Rejected, Reply, Request, Unanswered
 
 KEY = "sk-very-secret-wxyz"
+LIMITS: dict[str, Any] = {"concurrency": 32, "timeout_seconds": 60.0, "max_tries": 6, "outage_minutes": 30.0}
 CHAT = Request("analysis", messages=({"role": "user", "content": "What is 2 + 2?"},), seed=5, stop=("\n\n#",))
 JSON = Request("analysis", messages=CHAT.messages, schema={"type": "object"})
 
@@ -41,7 +42,8 @@ def ask(server: TeacherServer, *requests: Request, **options: Any) -> list[Any]:
 
 
 def ask_urls(urls: list[str], *requests: Request, **options: Any) -> list[Any]:
-    options = {"backoff_seconds": 0.01, "pause_seconds": 0.1, "on_event": lambda line: None, **options}
+    quick = {"backoff_seconds": 0.01, "pause_seconds": 0.1}
+    options = {**LIMITS, **quick, "on_event": lambda line: None, **options}
 
     async def run() -> list[Any]:
         model = OpenAIModel("teacher", urls, KEY, key_variable="TEACHER_KEY", **options)
@@ -260,7 +262,7 @@ def test_tokens_a_minute_hold_requests_back_until_the_real_usage_is_known():
 
 def test_cancelling_leaves_no_connection_open():
     async def run(server: TeacherServer) -> None:
-        model = OpenAIModel("teacher", [server.url], "none", on_event=print)
+        model = OpenAIModel("teacher", [server.url], "none", on_event=print, **LIMITS)
         task = asyncio.create_task(model.generate(CHAT))
         while not server.in_flight:
             await asyncio.sleep(0.01)
@@ -289,14 +291,14 @@ def test_closing_closes_the_connections_that_were_kept():
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://x/v1", "http://", "http://user:secret@host/v1"])
 def test_a_base_url_that_is_none_is_named(url):
     with pytest.raises(InputError, match="base_urls") as caught:
-        OpenAIModel("teacher", [url], "none", on_event=print)
+        OpenAIModel("teacher", [url], "none", on_event=print, **LIMITS)
     assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("key", ["", "sk-one\n", "sk one", "sk-\u2026"])
 def test_a_key_that_cannot_be_one_is_named_by_its_variable_alone(key):
     with pytest.raises(InputError, match="TEACHER_KEY") as caught:
-        OpenAIModel("teacher", [], key, key_variable="TEACHER_KEY", on_event=print)
+        OpenAIModel("teacher", [], key, key_variable="TEACHER_KEY", on_event=print, **LIMITS)
     assert "sk" not in str(caught.value)
 
 

@@ -33,6 +33,7 @@ def draft(attempt, suffix, reflection):
         wrong_span=SPAN,
         reflection=reflection,
         continuation="3 + 4 = 7. The answer is 7.",
+        extracted="7",
     )
 
 
@@ -116,11 +117,15 @@ def test_trace_tells_the_whole_history_in_order(tmp_path):
         "reply to analysis, attempt 2, prompt abcd1234, 100 + 20 tokens, by large: accepted:",
         "    first_wrong_step: 2",
         "== Correction q7/s0/fix ==",
+        "graded answer: 7",
         "    continuation: 3 + 4 = 7.",
         "    The answer is 7.",
         "    Hm, wrong.",
         "== Smoothing q7/s0/fix ==",
+        "graded answer: 7",
         "    Wait, that is not right.",
+        "== Assembly q7/s0/fix ==",
+        "kept: every check of this stage was passed",
         "== Training row q7/s0/fix ==",
         "error_span: [19, 32]",
         "    Eve starts with 3. [[So 3 + 4 = 8.]] Wait, that is not right. 3 + 4 = 7. The answer is 7.",
@@ -151,6 +156,7 @@ def test_item_that_was_set_aside_says_where_and_why(tmp_path):
     told = trace(folder, "q7/i1/fix", terminal=False)
     assert "== Injected error q7/i1 ==\nerror type asked for: calculation_error\n" in told
     assert "    steps: \n      - Eve starts with 3." in told.replace("steps:\n", "steps: \n")
+    assert "== Assembly q7/i1/fix ==\nset aside: near_duplicate" in told
     assert told.endswith("q7/i1/fix: set aside: near_duplicate (says nearly the same as q7/s0/fix)\n")
 
 

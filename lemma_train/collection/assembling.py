@@ -12,13 +12,13 @@ from pathlib import Path
 from lemma_train.collection.assembly import assemble
 from lemma_train.collection.candidates import Candidate, reference_rows, sample_rows, trajectory_rows
 from lemma_train.collection.data_card import write_card
-from lemma_train.collection.decontamination import Benchmarks
 from lemma_train.collection.frame import spent
 from lemma_train.collection.funnel import funnel, students_error_types
 from lemma_train.collection.graded import failure_rate
 from lemma_train.collection.injection import rows_of
 from lemma_train.collection.mixing import Shares
 from lemma_train.collection.models import Role, identity
+from lemma_train.collection.questions import CONTAMINATED, benchmarks_of
 from lemma_train.collection.settings import CollectSettings
 from lemma_train.collection.stage_files import by_question, path_of, read_stage
 from lemma_train.errors import InputError
@@ -48,6 +48,7 @@ def write_data_set(settings: CollectSettings, folder: Path, journals: list[Path]
         near_duplicate_threshold=wanted.near_duplicate_threshold,
         decontaminate=wanted.decontaminate,
         decontaminate_overlap=wanted.decontaminate_overlap,
+        not_asked=[Problem(**line.record) for line in read_stage(folder, "problems") if line.reason == CONTAMINATED],
         references=wanted.references,
         right_samples=wanted.right_samples,
     )
@@ -74,18 +75,25 @@ def write_data_set(settings: CollectSettings, folder: Path, journals: list[Path]
     return folder / "dataset.jsonl"
 
 
-def check_assembly(settings: CollectSettings) -> None:
+def check_assembly(settings: CollectSettings, uploads: bool = True) -> None:
     """Find what is wrong with the block `assembly` before anything is paid for.
 
+    Args:
+        uploads: whether this run is to upload the set; a shard is not.
+
     Raises:
-        InputError: shares that make no sense, or benchmarks that cannot be read.
+        InputError: shares that make no sense, benchmarks that cannot be read, or an upload that cannot be.
     """
     wanted = settings.assembly
     try:
         Shares(wanted.rows, wanted.strategies, wanted.origins, wanted.references, wanted.right_samples)
-        Benchmarks(wanted.decontaminate, wanted.decontaminate_overlap)
     except InputError as error:
         raise InputError(f"assembly: {error}") from error
+    benchmarks_of(settings)
+    if wanted.push_to_hub and uploads:
+        from lemma_train.collection.hub import check
+
+        check(wanted.push_to_hub)
 
 
 def _candidates(settings: CollectSettings, folder: Path) -> Iterator[Candidate]:

@@ -26,6 +26,7 @@ from lemma_train.collection.near_duplicates import repeats
 from lemma_train.collection.stage_files import Line, write_stage
 from lemma_train.collection.words import words
 from lemma_train.errors import InputError
+from lemma_train.problems import Problem
 from lemma_train.records import RowError, read_row
 
 
@@ -66,6 +67,7 @@ def assemble(
     near_duplicate_threshold: float | None = 0.9,
     decontaminate: Sequence[Any] = (),
     decontaminate_overlap: float = 0.5,
+    not_asked: Sequence[Problem] = (),
     references: float = 0,
     right_samples: float = 0,
 ) -> Assembled:
@@ -83,6 +85,7 @@ def assemble(
         near_duplicate_threshold: Jaccard similarity of word 5-grams from which the rows of one question count as one,
             the first of them stays; None: only equal ones. Equal trajectories of different questions count as one too.
         decontaminate, decontaminate_overlap: see `decontamination.Benchmarks`.
+        not_asked: questions that were left out as contaminated before any stage; they are counted with the others.
 
     Raises:
         InputError: a setting makes no sense, a benchmark cannot be read, an id comes twice, no row is left, or the
@@ -104,6 +107,9 @@ def assemble(
     )
     with RowSpool(folder) as spool:
         room = _Room(spool, summary)
+        for problem in not_asked:
+            if match := benchmarks.find(problem.question):
+                room.count(problem.id, match)
         room.take_in(candidates, benchmarks, shares, seed)
         room.drop_repeats(1.0 if near_duplicate_threshold is None else near_duplicate_threshold)
         room.cap(max_per_question)
@@ -166,10 +172,14 @@ class _Room:
         self.all.sort(key=lambda entry: (entry.order, _natural(entry.id)))
         for entry in self.all:
             if match := matches.pop(entry.question, None):
-                kinds = self.summary.contaminated.setdefault(match.file, {"exact": 0, "overlap": 0})
-                kinds[match.kind] += 1
-                if len(self.summary.contaminated_examples) < 5:
-                    self.summary.contaminated_examples.append({"problem_id": entry.problem_id, "detail": str(match)})
+                self.count(entry.problem_id, match)
+
+    def count(self, problem_id: str, match: Match) -> None:
+        """One question that stands in a benchmark."""
+        kinds = self.summary.contaminated.setdefault(match.file, {"exact": 0, "overlap": 0})
+        kinds[match.kind] += 1
+        if len(self.summary.contaminated_examples) < 5:
+            self.summary.contaminated_examples.append({"problem_id": problem_id, "detail": str(match)})
 
     def drop_repeats(self, threshold: float) -> None:
         groups: dict[bytes, list[Entry]] = defaultdict(list)

@@ -7,6 +7,7 @@ run at a time works in a folder; started again it goes on.
 import gc
 import json
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,16 @@ from lemma_train.collection import estimate as estimates
 from lemma_train.collection.assembling import check_assembly, write_data_set
 from lemma_train.collection.engine import Unfinished
 from lemma_train.collection.frame import spent
-from lemma_train.collection.funnel import funnel
 from lemma_train.collection.graded import failure_rate
-from lemma_train.collection.pipeline import open_run, resolved, run_stages
+from lemma_train.collection.pipeline import open_run, run_stages
+from lemma_train.collection.questions import question_lines
 from lemma_train.collection.settings import CollectSettings
 from lemma_train.collection.shards import Shard, shards_in
 from lemma_train.collection.stage_files import STAGES, merge_stages, path_of, read_stage
+from lemma_train.collection.stage_states import EARLIER, stage_states
 from lemma_train.errors import InputError
-from lemma_train.problems import load_problems
 from lemma_train.training.lock import claim
+from lemma_train.whole_file import whole_file
 
 _WITH_MODELS = STAGES[:-1]
 
@@ -58,7 +60,7 @@ def collect(settings: CollectSettings, stage: str | None = None, shard: Shard | 
     if shard is not None and path_of(whole, "problems").exists():
         raise InputError(f"output_dir: {whole} already holds a collection in one piece; choose another folder.")
     if stage in (None, "assembly"):
-        check_assembly(settings)
+        check_assembly(settings, uploads=shard is None)
     with claim(folder):
         if shards and shard is None:
             _join(shards, whole, settings)
@@ -78,11 +80,13 @@ def collect(settings: CollectSettings, stage: str | None = None, shard: Shard | 
 def estimate(settings: CollectSettings) -> str:
     """The cost of what is left to do, as a table; nothing is sent and nothing is written."""
     folder = Path(settings.output_dir).expanduser()
-    problems = load_problems(settings.problems, settings.seed).problems
-    frame = spent(settings, [folder])
-    rate = None
-    if path_of(folder, "grading").is_file() and settings.sampling.enabled:
-        rate = failure_rate([line for line in read_stage(folder, "grading") if line.record])
+    folders = [shard.folder for shard in shards_in(folder)] or [folder]
+    problems = [line.record for line in question_lines(settings) if line.kept]
+    if not problems:
+        raise InputError("problems: no question is left to ask; all stand in the benchmarks of assembly.decontaminate.")
+    frame = spent(settings, folders)
+    graded = [part for part in folders if path_of(part, "grading").is_file() and settings.sampling.enabled]
+    rate = failure_rate([line for part in graded for line in read_stage(part, "grading") if line.record])
     expected = estimates.estimate(settings, problems, frame.prompts, frame.taxonomy, frame.meter, rate)
     return f"{len(problems):,} questions\n" + estimates.as_text(expected, rate, settings.currency)
 
@@ -92,15 +96,13 @@ def status(settings: CollectSettings) -> str:
     whole = Path(settings.output_dir).expanduser()
     folders = [shard.folder for shard in shards_in(whole)] or [whole]
     lines = []
+    newest = 0.0
     for folder in folders:
         if len(folders) > 1:
             lines.append(f"shard {folder.name}")
-        for count in funnel(folder):
-            reasons = ", ".join(f"{reason} {number:,}" for reason, number in count.reasons.items())
-            lines.append(
-                f"{count.stage:<12}{count.entered:>9,} items{count.kept:>9,} kept"
-                + (f"   {reasons}" if reasons else "")
-            )
+        told, made = stage_states(folder)
+        lines += told
+        newest = max(newest, made)
     meter = spent(settings, folders).meter
     for task, usage in meter.usage.items():
         lines.append(
@@ -108,7 +110,10 @@ def status(settings: CollectSettings) -> str:
             f"{usage.cost:>12,.2f} {settings.currency}"
         )
     data_set = whole / "dataset.jsonl"
-    lines.append(f"data set: {data_set}" if data_set.exists() else "data set: not assembled yet")
+    if not data_set.exists():
+        lines.append("data set: not assembled yet")
+    else:
+        lines.append(f"data set: {data_set}" + (EARLIER if data_set.stat().st_mtime < newest else ""))
     return "\n".join(lines)
 
 
@@ -128,8 +133,8 @@ def _join(shards: list[Shard], whole: Path, settings: CollectSettings) -> None:
             raise InputError(
                 f"{recipe} is missing or damaged; run the shard again with --shard {shard.number}/{shard.count}."
             ) from error
-        if stored != _comparable(resolved(settings)):
-            keys = [key for key in stored if stored[key] != _comparable(resolved(settings)).get(key)]
+        if stored != _comparable(asdict(settings)):
+            keys = [key for key in stored if stored[key] != _comparable(asdict(settings)).get(key)]
             raise InputError(
                 f"Shard {shard.number}/{shard.count} was collected with another recipe ({', '.join(keys)}); run it "
                 "again with this one."
@@ -142,7 +147,7 @@ def _join(shards: list[Shard], whole: Path, settings: CollectSettings) -> None:
 def _comparable(values: dict[str, Any]) -> dict[str, Any]:
     """The keys that decide what is collected; addresses, limits and the assembly may differ between shards."""
     free = {"base_urls", "api_key_env", "concurrency", "requests_per_minute", "tokens_per_minute", "timeout_seconds"}
-    free |= {"max_tries", "outage_minutes", "prices", "extra_body", "batch_size", "device"}
+    free |= {"max_tries", "outage_minutes", "prices", "batch_size", "device"}
     outer = {key: value for key, value in values.items() if key not in ("output_dir", "assembly", "budget", "currency")}
     for role in ("student", "teacher"):
         outer[role] = {key: value for key, value in outer[role].items() if key not in free}
@@ -150,10 +155,5 @@ def _comparable(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write_recipe(folder: Path, settings: CollectSettings) -> None:
-    text = json.dumps(resolved(settings), indent=2, sort_keys=True) + "\n"
-    unfinished = folder / ".recipe.json.unfinished"
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(folder / "recipe.json")
-    except OSError as error:
-        raise InputError(f"output_dir: {folder} cannot be written: {error.strerror}.") from error
+    with whole_file(folder / "recipe.json") as out:
+        out.write(json.dumps(asdict(settings), indent=2, sort_keys=True).encode() + b"\n")

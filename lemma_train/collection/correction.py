@@ -4,16 +4,16 @@ Enters: wrong attempts with their first wrong step, the student's own and inject
 parts, whose final answer has been found right and whose structure holds.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lemma_train.collection.asking import Teacher
 from lemma_train.collection.filters import fault_of, fault_of_prefix
 from lemma_train.collection.graded import attempt_of, failure_rate
-from lemma_train.collection.injection import errors_of_each_origin
-from lemma_train.collection.records import Attempt, Draft, Strategy
+from lemma_train.collection.injection import rows_of_origins
+from lemma_train.collection.records import Attempt, Draft, Origin, Strategy
 from lemma_train.collection.replies import ReplyFault
 from lemma_train.collection.reply_checks import check_correction
 from lemma_train.collection.settings import Correction, Filters, Injection
@@ -42,15 +42,31 @@ def items(folder: Path, settings: Correction, injection: Injection, sampled: boo
         found = dict(zip(stages, lists, strict=True))
         problem = Problem(**asked[0].record)
         graded = found.get("grading", [])
-        own = [line for line in found.get("analysis", []) if line.kept]
+        errors: dict[Origin, list[Line]] = {
+            "student": [line for line in found.get("analysis", []) if line.kept],
+            "injected": [line for line in found.get("injection", []) if line.kept],
+        }
+        most: Mapping[Origin, int | None] = {"student": None, "injected": None}
         if injection.allocation == "failure_rate":
-            own = own[: errors_of_each_origin(injection, settings, failure_rate(graded) or 0.0)]
-        injected = [line for line in found.get("injection", []) if line.kept]
+            most = rows_of_origins(injection, failure_rate(graded) or 0.0)
         right = next((line.record["text"] for line in graded if line.kept and line.record["correct"]), None)
-        for line in own + injected:
-            for strategy in settings.strategies:
+        for turn, (origin, lines) in enumerate(errors.items(), start=asked[0].order):
+            for line, strategy in _pairs(lines, settings.strategies, most[origin], turn):
                 shown = _shown(settings, strategy, problem, right)
                 yield Error(problem, asked[0].order, attempt_of(line), strategy, shown)
+
+
+def _pairs(
+    lines: list[Line], strategies: Sequence[Strategy], most: int | None, turn: int
+) -> Iterator[tuple[Line, Strategy]]:
+    """Each error with each strategy. Where the last one gets fewer of them, they are taken in turn, so that over all
+    questions each strategy comes as often as the other."""
+    pairs = [(line, strategy) for line in lines for strategy in strategies]
+    if most is None or most >= len(pairs):
+        return iter(pairs)
+    whole = most - most % len(strategies)
+    last = [pairs[whole + (turn + i) % len(strategies)] for i in range(most - whole)]
+    return iter(pairs[:whole] + last)
 
 
 def _shown(settings: Correction, strategy: Strategy, problem: Problem, right: str | None) -> str | None:
@@ -116,5 +132,5 @@ async def accept(draft: Draft, problem: Problem, limits: Filters, verdicts: Verd
     fault = fault_of(draft, problem.question, problem.solution, limits)
     if fault is not None:
         raise ReplyFault(fault[0], fault[1])
-    await verdicts.must_be_right(problem, draft.output)
-    return draft
+    grade = await verdicts.must_be_right(problem, draft.output)
+    return replace(draft, extracted=grade.extracted)

@@ -18,7 +18,8 @@ from lemma_train.collection.card_charts import draw_error_types, draw_funnel
 from lemma_train.collection.card_text import card_text
 from lemma_train.collection.dataset_files import read_dataset
 from lemma_train.collection.mixing import draw_of
-from lemma_train.errors import InputError, first_line
+from lemma_train.errors import InputError
+from lemma_train.whole_file import whole_file, write_faults_named
 
 _EXAMPLES = 10
 README, NUMBERS, ERROR_TYPES, FUNNEL = "README.md", "card.json", "error_types.png", "funnel.png"
@@ -115,7 +116,7 @@ def write_card(
         "seed": seed,
     }
     pictures = []
-    try:
+    with write_faults_named(folder):
         for picture in (ERROR_TYPES, FUNNEL):
             (folder / picture).unlink(missing_ok=True)
         if numbers["error_types"] or numbers["students_error_types"]:
@@ -124,15 +125,10 @@ def write_card(
         if numbers["stages"]:
             draw_funnel(folder / FUNNEL, numbers["stages"])
             pictures.append(FUNNEL)
-        for file, content in (
-            (NUMBERS, orjson.dumps(numbers, option=orjson.OPT_INDENT_2) + b"\n"),
-            (README, card_text(numbers, pictures).encode()),
-        ):
-            unfinished = folder / f".{file}.unfinished"
-            unfinished.write_bytes(content)
-            unfinished.replace(folder / file)
-    except OSError as error:
-        raise InputError(f"output_dir: the data card cannot be written to {folder}: {first_line(error)}.") from error
+    with whole_file(folder / NUMBERS) as out:
+        out.write(orjson.dumps(numbers, option=orjson.OPT_INDENT_2) + b"\n")
+    with whole_file(folder / README) as out:
+        out.write(card_text(numbers, pictures).encode())
     return numbers
 
 

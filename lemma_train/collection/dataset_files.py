@@ -7,7 +7,6 @@ Enters: rows, one at a time. Leaves: the two files, each whole or not at all, an
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -15,12 +14,14 @@ from typing import IO, Any, Self
 import orjson
 
 from lemma_train.errors import InputError, first_line
+from lemma_train.whole_file import whole_file, write_faults_named
 
 JSONL, PARQUET = "dataset.jsonl", "dataset.parquet"
 FIELDS = (
     *("id", "instruction", "input", "output", "source"),
     *("strategy", "error_origin", "error_type", "error_span", "answer"),
 )
+_MEND = "Make room and run the stage assembly again."
 _ROWS_AT_ONCE = 1000  # rows of one Parquet row group, about 2 MB of text
 
 
@@ -29,7 +30,7 @@ class RowSpool:
 
     def __init__(self, folder: Path):
         self._folder = folder
-        with _full_disk_is_named(folder):
+        with write_faults_named(folder, mend=_MEND):
             folder.mkdir(parents=True, exist_ok=True)
             self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by __exit__
         self._end = 0
@@ -45,7 +46,7 @@ class RowSpool:
     def put(self, row: Mapping[str, Any]) -> tuple[int, int]:
         """Store a row; returns where it lies: offset and size in bytes."""
         line = orjson.dumps(row)
-        with _full_disk_is_named(self._folder):
+        with write_faults_named(self._folder, mend=_MEND):
             self._file.write(line)
         place = (self._end, len(line))
         self._end += len(line)
@@ -72,8 +73,8 @@ def write_dataset(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     )
     waiting: list[dict[str, Any]] = []
     with (
-        _written_whole(folder / PARQUET) as binary,
-        _written_whole(folder / JSONL) as lines,
+        whole_file(folder / PARQUET, mend=_MEND) as binary,
+        whole_file(folder / JSONL, mend=_MEND) as lines,
         pyarrow.parquet.ParquetWriter(binary, schema, compression="zstd") as parquet,
     ):
         for row in rows:
@@ -103,27 +104,3 @@ def read_dataset(folder: Path) -> Iterator[dict[str, Any]]:
                     raise InputError(f"{path}, line {number} is damaged; run the stage assembly again.") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {first_line(error)}. Run the stage assembly first.") from error
-
-
-@contextmanager
-def _written_whole(path: Path) -> Iterator[IO[bytes]]:
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        with _full_disk_is_named(path):
-            with unfinished.open("wb") as out:
-                yield out
-                out.flush()
-                os.fsync(out.fileno())
-            unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-@contextmanager
-def _full_disk_is_named(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"output_dir: {path} cannot be written: {first_line(error)}. Make room and run the stage assembly again."
-        ) from error

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from lemma_train.collection.injection import errors_of_each_origin
+from lemma_train.collection.injection import errors_for, rows_of_origins
 from lemma_train.collection.meter import Meter, Usage
 from lemma_train.collection.prompting import Prompts
 from lemma_train.collection.sampling import prompt_format
@@ -84,22 +84,24 @@ def _requests(settings: CollectSettings, questions: int, rate: float) -> dict[st
     if settings.analysis.per_question is not None:
         wrong_each = min(wrong_each, settings.analysis.per_question)
     failed = 1 - (1 - rate) ** samples if samples and settings.injection.only_failed else 1.0
-    injected_each = 0.0
+    injected_each = failed * settings.injection.per_question
+    own_rows = wrong_each * KEPT * len(strategies)
     if settings.injection.allocation == "failure_rate":
-        injected_each = float(errors_of_each_origin(settings.injection, settings.correction, rate))
-        own_each = min(wrong_each * KEPT, injected_each)
+        rows = rows_of_origins(settings.injection, rate)
+        injected_each = float(errors_for(rows["injected"], settings.correction))
+        own_rows = min(own_rows, rows["student"])
+        injected_rows = rows["injected"] * KEPT
     else:
-        own_each = wrong_each * KEPT
-        injected_each = failed * settings.injection.per_question
+        injected_rows = injected_each * KEPT * len(strategies)
     if not settings.injection.enabled:
-        injected_each = 0.0
-    errors = questions * (own_each + injected_each * KEPT)
+        injected_each = injected_rows = 0.0
+    drafts = questions * (own_rows + injected_rows)
     requests: dict[str, float] = {
         "sampling": questions * samples,
         "analysis": questions * wrong_each * REPEATED_ASKS,
         "injection": questions * injected_each * REPEATED_ASKS,
-        **dict.fromkeys(strategies, errors * REPEATED_ASKS),
-        "smoothing": errors * len(strategies) * KEPT * REPEATED_ASKS * settings.smoothing.enabled,
+        **dict.fromkeys(strategies, drafts / len(strategies) * REPEATED_ASKS),
+        "smoothing": drafts * KEPT * REPEATED_ASKS * settings.smoothing.enabled,
     }
     return {task: round(count) for task, count in requests.items()}
 

@@ -25,8 +25,11 @@ class Frame:
     meter: Meter
 
 
-def frame_of(settings: CollectSettings) -> Frame:
+def frame_of(settings: CollectSettings, shards: int = 1) -> Frame:
     """Read taxonomy and prompts.
+
+    Args:
+        shards: how many share the budget. Each has an equal part, since none of them knows what the others spend.
 
     Raises:
         InputError: they are at fault, or the recipe names an error type that they do not have.
@@ -37,7 +40,7 @@ def frame_of(settings: CollectSettings) -> Frame:
     if wrong:
         known = ", ".join(prompts.taxonomy.injectable)
         raise InputError(f"injection.types: {', '.join(wrong)} cannot be injected; the types are {known}.")
-    meter = Meter({"student": settings.student.prices, "teacher": settings.teacher.prices}, settings.budget)
+    meter = Meter({"student": settings.student.prices, "teacher": settings.teacher.prices}, settings.budget, shards)
     return Frame(prompts.taxonomy, prompts, meter)
 
 

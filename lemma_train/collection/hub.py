@@ -15,22 +15,15 @@ from lemma_train.errors import InputError, first_line
 TOKEN_VARIABLE = "HF_TOKEN"
 
 
-def push(folder: Path, repo_id: str, private: bool = True) -> str:
-    """Upload `dataset.parquet`, `README.md`, `card.json` and the pictures; returns the address.
-
-    A repository that exists is added to as one commit, and keeps being public or private as it is.
+def check(repo_id: str) -> str:
+    """Find what is wrong with an upload without sending anything; returns the token.
 
     Raises:
-        InputError: the name is no `owner/name`, the folder has no finished data set, the machine is offline, the token
-            is missing, or the Hub refuses.
+        InputError: the name is no `owner/name`, the machine is offline, or the token is missing or broken.
     """
     if not re.fullmatch(r"[\w.-]{1,96}/[\w.-]{1,96}", repo_id, re.ASCII):
         raise InputError(f"push_to_hub: {repo_id!r} must be of the form owner/name.")
-    missing = [name for name in (PARQUET, README) if not (folder / name).is_file()]
-    if missing:
-        raise InputError(f"push_to_hub: {folder} holds no {' and no '.join(missing)}; run the stage assembly first.")
 
-    import httpx2  # huggingface_hub's HTTP client, whose errors it passes on
     import huggingface_hub
 
     if huggingface_hub.is_offline_mode():
@@ -42,6 +35,25 @@ def push(folder: Path, repo_id: str, private: bool = True) -> str:
         raise InputError(f"push_to_hub: set the environment variable {TOKEN_VARIABLE} to a token that may write.")
     if not re.fullmatch("[!-~]+", token):  # the HTTP client would quote it in its complaint
         raise InputError(f"push_to_hub: {TOKEN_VARIABLE} holds characters that no token has; copy it again.")
+    return token
+
+
+def push(folder: Path, repo_id: str, private: bool = True) -> str:
+    """Upload `dataset.parquet`, `README.md`, `card.json` and the pictures; returns the address.
+
+    A repository that exists is added to as one commit, and keeps being public or private as it is.
+
+    Raises:
+        InputError: as `check`; the folder has no finished data set, or the Hub refuses.
+    """
+    missing = [name for name in (PARQUET, README) if not (folder / name).is_file()]
+    if missing:
+        raise InputError(f"push_to_hub: {folder} holds no {' and no '.join(missing)}; run the stage assembly first.")
+    token = check(repo_id)
+
+    import httpx2  # huggingface_hub's HTTP client, whose errors it passes on
+    import huggingface_hub
+
     api = huggingface_hub.HfApi(token=token)
     try:
         url = api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 from lemma_train.collection.asking import Teacher, seed_of
 from lemma_train.collection.graded import failure_rate
-from lemma_train.collection.records import Attempt
+from lemma_train.collection.records import Attempt, Origin
 from lemma_train.collection.replies import ReplyFault
 from lemma_train.collection.reply_checks import check_injection
 from lemma_train.collection.settings import Correction, Injection
@@ -80,14 +80,20 @@ def rows_of(settings: Injection, rate: float) -> int:
     return math.floor(rate * settings.k_max + 0.5)  # round() takes 2.5 to 2 and 7.5 to 8
 
 
-def errors_of_each_origin(settings: Injection, correction: Correction, rate: float) -> int:
-    """LEMMA-Hard: half of the rows from each origin, and one error makes a row with each strategy."""
-    return math.ceil(rows_of(settings, rate) / 2 / len(correction.strategies))
+def rows_of_origins(settings: Injection, rate: float) -> dict[Origin, int]:
+    """LEMMA-Hard: half of the rows from each origin; the odd one is the student's own."""
+    rows = rows_of(settings, rate)
+    return {"student": rows - rows // 2, "injected": rows // 2}
+
+
+def errors_for(rows: int, correction: Correction) -> int:
+    """How many errors make so many rows: each makes one with each strategy, but the last only those that are left."""
+    return math.ceil(rows / len(correction.strategies))
 
 
 def _count(settings: Injection, correction: Correction, rate: float) -> int:
     if settings.allocation == "failure_rate":
-        return errors_of_each_origin(settings, correction, rate)
+        return errors_for(rows_of_origins(settings, rate)["injected"], correction)
     return settings.per_question
 
 

@@ -8,15 +8,22 @@ leave behind, is cut off when the journal is opened. What the objects mean is no
 import asyncio
 import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import orjson
 
 from lemma_train.errors import InputError, first_line
 
 _LENGTH_BITS = 32  # place and length of a line share one int: half the memory of a tuple for each of many entries
+
+
+class _Entry(NamedTuple):
+    key: str
+    line: bytes
+    done: "asyncio.Future[None]"
 
 
 class Journal:
@@ -42,8 +49,9 @@ class Journal:
     ) -> None:
         self.file = file
         self._places: dict[str, int] = {}
-        self._waiting: list[tuple[str, bytes, asyncio.Future[None]]] = []
+        self._waiting: list[_Entry] = []  # an entry leaves when it is on disk or cannot be written
         self._flusher: asyncio.Task[None] | None = None
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         try:
             if file.exists() and not file.is_file() and not file.is_dir():
                 raise InputError(f"output_dir: {file} is no file, but a pipe or a device; remove it.")
@@ -66,7 +74,12 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._handle)
+        self._writer.shutdown(wait=True)  # an append that has begun ends first
+        try:
+            if self._waiting:  # replies that came during the last sync before Ctrl-C: they are paid for
+                self._append_waiting()
+        finally:
+            os.close(self._handle)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -89,42 +102,48 @@ class Journal:
         """
         line = orjson.dumps({"key": key, **entry}) + b"\n"
         done = asyncio.get_running_loop().create_future()
-        self._waiting.append((key, line, done))
+        self._waiting.append(_Entry(key, line, done))
         if self._flusher is None:
             self._flusher = asyncio.create_task(self._flush())
         await done
 
     async def _flush(self) -> None:
         # While one batch is synced the next one gathers: under load a sync serves hundreds of entries.
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
-            try:
-                await asyncio.to_thread(self._append, b"".join(line for _, line, _ in batch))
-            except OSError as error:
-                fault = InputError(
+        try:
+            while self._waiting:
+                batch, error = await asyncio.wrap_future(self._writer.submit(self._append_waiting))
+                fault = error and InputError(
                     f"output_dir: {self.file} cannot be written: {first_line(error)}. What is in it stays valid; make "
                     "room and start the same command again."
                 )
-                for _, _, done in batch:
-                    if not done.done():
-                        done.set_exception(fault)
-                continue
-            for key, line, done in batch:
-                self._places[key] = self._end << _LENGTH_BITS | len(line)
-                self._end += len(line)
-                if not done.done():  # who waited may have been cancelled; the entry is kept all the same
-                    done.set_result(None)
-        self._flusher = None
+                for entry in batch:
+                    if entry.done.done():  # who waited may have been cancelled; the entry is kept all the same
+                        continue
+                    entry.done.set_exception(fault) if fault else entry.done.set_result(None)
+        finally:
+            self._flusher = None
 
-    def _append(self, lines: bytes) -> None:
-        written = 0
+    def _append_waiting(self) -> tuple[list["_Entry"], OSError | None]:
+        """Bring all that waits to disk; returns it, and what went wrong.
+
+        It runs in the writer's one thread, or after it. The index and the end of the file move on here, because who
+        waits for the thread may be cancelled in the meantime.
+        """
+        batch = self._waiting.copy()
+        lines, written = b"".join(entry.line for entry in batch), 0
         try:
             while written < len(lines):
                 written += os.pwrite(self._handle, lines[written:], self._end + written)
             os.fdatasync(self._handle)
-        except OSError:
+        except OSError as error:
             os.ftruncate(self._handle, self._end)
-            raise
+            return batch, error
+        finally:
+            del self._waiting[: len(batch)]
+        for entry in batch:
+            self._places[entry.key] = self._end << _LENGTH_BITS | len(entry.line)
+            self._end += len(entry.line)
+        return batch, None
 
     def _read(self, seen: Callable[[Mapping[str, Any]], None] | None) -> int:
         """Index the file; returns where its last whole line ends."""

@@ -36,7 +36,7 @@ class Meter:
 
     Args:
         prices: of each role, `student` and `teacher`.
-        budget: most money in all, or None.
+        budget: most money in all, or None. shards: how many share it; this meter has an equal part.
 
     Example:
         >>> meter = Meter({"student": Prices(), "teacher": Prices(input=2.5, output=10.0)}, budget=None)
@@ -45,11 +45,12 @@ class Meter:
         3.5
     """
 
-    def __init__(self, prices: Mapping[str, Prices], budget: float | None) -> None:
+    def __init__(self, prices: Mapping[str, Prices], budget: float | None, shards: int = 1) -> None:
         self.usage: dict[str, Usage] = {}
         self.spent = 0.0
         self._prices = prices
-        self._budget = budget
+        self._budget = None if budget is None else budget / shards
+        self._share = "" if shards == 1 or budget is None else f", this shard's part of {budget:g},"
         self._reserved = 0.0
         self._released: asyncio.Condition | None = None
 
@@ -90,8 +91,8 @@ class Meter:
             while self.spent + self._reserved + most > self._budget:
                 if not self._reserved:
                     raise BudgetSpent(
-                        f"{self.spent:.2f} of the budget of {self._budget:g} is spent and the next request may cost "
-                        f"{most:.4f}; raise the key budget to go on."
+                        f"{self.spent:.2f} of the budget of {self._budget:g}{self._share} is spent and the next "
+                        f"request may cost {most:.4f}; raise the key budget to go on."
                     )
                 await self._released.wait()
             self._reserved += most

@@ -3,10 +3,13 @@
 Enters: `ModelSettings`. Leaves: a `LanguageModel`, loaded or connected only when it is asked for.
 """
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
+
+import orjson
 
 from lemma_train.collection.settings import ModelSettings
 from lemma_train.errors import InputError, first_line
@@ -31,7 +34,17 @@ def identity(settings: ModelSettings, role: Role) -> str:
     names = [settings.model, *([settings.adapter] if settings.adapter else [])]
     folders = [Path(name).expanduser() for name in [*names, *([settings.tokenizer] if settings.tokenizer else [])]]
     weights = [weights_fingerprint(folder) for folder in dict.fromkeys(folders) if folder.is_dir()]
-    return " + ".join([settings.engine, *names, *filter(None, weights)])
+    return " + ".join([settings.engine, *names, *filter(None, weights), *_further(settings)])
+
+
+def _further(settings: ModelSettings) -> list[str]:
+    """What else of a recipe's block changes replies: the number format, and what `extra_body` asks of a server."""
+    if settings.engine == "transformers":
+        return [] if settings.dtype == "auto" else [settings.dtype]
+    if not settings.extra_body:
+        return []
+    told = orjson.dumps(settings.extra_body, option=orjson.OPT_SORT_KEYS)
+    return [f"extra_body {hashlib.sha256(told).hexdigest()[:8]}"]
 
 
 def open_model(settings: ModelSettings, role: Role, say: Callable[[str], None]) -> LanguageModel:

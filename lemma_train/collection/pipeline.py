@@ -8,7 +8,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from lemma_train.collection.meter import Meter
 from lemma_train.collection.models import Role, identity, open_model, open_renderer
 from lemma_train.collection.progress import StageProgress
 from lemma_train.collection.prompting import Prompts
+from lemma_train.collection.questions import question_lines
 from lemma_train.collection.settings import CollectSettings
 from lemma_train.collection.shards import Shard
 from lemma_train.collection.stage_files import Line, path_of, write_stage
@@ -29,7 +30,6 @@ from lemma_train.collection.verdicts import Verdicts
 from lemma_train.errors import InputError, first_line
 from lemma_train.grading.grader import Grader
 from lemma_train.llm.protocol import LanguageModel
-from lemma_train.problems import load_problems
 
 MIN_WINDOW = 64  # items in work at once; eight times the requests in flight, so that a slow one holds up few others
 
@@ -92,12 +92,8 @@ async def run_stages(run: Run, stages: Iterable[str]) -> None:
 
 
 async def _problems(run: Run) -> None:
-    loaded = load_problems(run.settings.problems, run.settings.seed)
-    lines = [Line(problem.id, problem.id, order, True, problem) for order, problem in enumerate(loaded.problems)]
-    for order, row in enumerate(loaded.set_aside, start=len(lines)):
-        lines.append(Line(row.id, row.id, order, False, None, row.reason, row.detail))
     with write_stage(run.folder, "problems") as put:
-        for line in lines:
+        for line in question_lines(run.settings):
             if run.shard is None or run.shard.holds(line.order):
                 put(line)
 
@@ -251,15 +247,10 @@ def open_run(settings: CollectSettings, folder: Path, shard: Shard | None, stack
     Raises:
         InputError: the prompts or the taxonomy are at fault, or a journal is damaged.
     """
-    frame = frame_of(settings)
+    frame = frame_of(settings, shard.count if shard else 1)
     replies = stack.enter_context(
         Journal(replies_file(folder), seen=lambda entry: frame.meter.count(entry["task"], entry))
     )
     grades = stack.enter_context(Journal(folder / "journal" / "grades.jsonl"))
     verdicts = Verdicts(stack.enter_context(Grader()), grades)
     return Run(settings, folder, shard, frame.taxonomy, frame.prompts, frame.meter, replies, verdicts)
-
-
-def resolved(settings: CollectSettings) -> dict[str, Any]:
-    """Every key of the recipe, as it is stored beside the result."""
-    return asdict(settings)

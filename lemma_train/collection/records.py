@@ -44,6 +44,7 @@ class Draft:
     prefix: the attempt up to and including its first wrong step (the whole attempt where truncation is off).
     wrong_span: `[start, end)` characters of `prefix` that hold the wrong part: its first wrong step and, where
         truncation is off, all that follows it; it reaches to the end of the prefix.
+    extracted: the final answer that was found in it and graded as right.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Draft:
     wrong_span: tuple[int, int]
     reflection: str
     continuation: str
+    extracted: str | None = None
 
     @property
     def output(self) -> str:

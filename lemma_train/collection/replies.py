@@ -89,10 +89,12 @@ def parse_reply(text: str, schema: Mapping[str, Any], finish_reason: FinishReaso
 
 
 def _fields(found: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    by_name = {_plain(name): value for name, value in found.items()}
+    if not schema["properties"].keys() <= found.keys():  # as good as all replies spell the names as they are
+        by_name = {_plain(name): value for name, value in found.items()}
+        found = {name: by_name.get(_plain(name)) for name in schema["properties"]}
     fields: dict[str, Any] = {}
     for name, kind in schema["properties"].items():
-        value = by_name.get(_plain(name))
+        value = found[name]
         if value is None:
             raise ReplyFault("missing_field", f"The field {name} is missing.")
         fields[name] = _READERS[kind["type"]](name, value)

@@ -44,11 +44,11 @@ class ModelSettings:
     stop: list[str] = field(default_factory=lambda: ["\n\n#", "\n\nInstruction:"])
     """Student: texts that end an answer."""
     concurrency: int = 32
-    """Most requests in flight at one server."""
+    """Most requests in flight at one server, of each run: shards that run at once add up."""
     requests_per_minute: int | None = None
-    """Limit for each server; null: none."""
+    """Limit for each server, of each run; null: none."""
     tokens_per_minute: int | None = None
-    """Limit for each server, prompt and reply together; null: none."""
+    """Limit for each server, of each run, prompt and reply together; null: none."""
     timeout_seconds: float = 300.0
     """How long one request may take."""
     max_tries: int = 8
@@ -164,7 +164,7 @@ class Assembly:
     """Trajectories of one question whose word 5-grams overlap so far (Jaccard) count as one; null: only equal ones."""
     decontaminate: list[str | dict[str, str]] = field(default_factory=list)
     """Files of test questions, as paths or {path, field}; questions that equal one of them, or share long runs of words
-    with one, are left out."""
+    with one, are left out before anything is asked about them."""
     decontaminate_overlap: float = 0.5
     """The share of runs of 13 words, counted in the shorter of a question and a test question, that the other must
     hold before the question is left out. Questions of fewer words are compared as wholes."""
@@ -203,7 +203,7 @@ class CollectSettings:
     """What to do with requests that got no answer after max_tries: end the stage with a message when the others are
     done, so that the next start tries them again, or set them aside."""
     budget: float | None = None
-    """Most money to spend in all, over every start; null: no limit."""
+    """Most money to spend in all, over every start; each of n shards may spend its n-th part. null: no limit."""
     currency: str = "USD"
     """The currency of prices and budget."""
     sampling: Sampling = field(default_factory=Sampling)

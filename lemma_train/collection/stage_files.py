@@ -6,9 +6,8 @@ journal and can be made again at any time without a request.
 
 import functools
 import heapq
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -20,6 +19,7 @@ import pydantic
 from lemma_train.collection.records import Attempt, Draft
 from lemma_train.errors import InputError, first_line
 from lemma_train.problems import Problem
+from lemma_train.whole_file import whole_file, write_faults_named
 
 STAGES = ("problems", "sampling", "grading", "analysis", "injection", "correction", "smoothing", "assembly")
 
@@ -82,27 +82,15 @@ def write_stage(folder: Path, stage: str) -> Iterator[Any]:
     Raises:
         InputError: the disk is full or cannot be written.
     """
-    path = path_of(folder, stage)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
+    path, mend = path_of(folder, stage), "Make room and start the same command again; no reply is lost."
+    with write_faults_named(path, mend=mend):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("wb") as out:
+    with whole_file(path, mend=mend) as out:
 
-            def put(line: Line) -> None:
-                out.write(orjson.dumps(line) + b"\n")
+        def put(line: Line) -> None:
+            out.write(orjson.dumps(line) + b"\n")
 
-            yield put
-            out.flush()
-            os.fsync(out.fileno())
-        unfinished.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"output_dir: {path} cannot be written: {first_line(error)}. Make room and start the same command again; "
-            "no reply is lost."
-        ) from error
-    finally:
-        with suppress(OSError):  # what kept it from being written is told already
-            unfinished.unlink(missing_ok=True)
+        yield put
 
 
 def read_stage(folder: Path, stage: str) -> Iterator[Line]:

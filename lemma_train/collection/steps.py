@@ -86,6 +86,8 @@ def split_steps(text: str) -> list[tuple[int, int]]:
     pieces: list[tuple[int, int]] = []
     start = len(text) - len(text.lstrip())
     for gap in _GAP.finditer(mask, start):
+        if gap.group() == " " and mask[gap.start() - 1].isalnum():
+            continue  # between two words of a sentence, as most gaps are
         if gap.end() < len(mask) and _ends_step(mask, start, gap.start(), gap.end()):
             pieces.append((start, gap.start()))
             start = gap.end()

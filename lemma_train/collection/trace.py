@@ -217,7 +217,12 @@ def _drafted(line: Line, history: Mapping[str, Line]) -> Shown:
         return [], []
     parts = [Passage("wrong beginning", record["prefix"], record["wrong_span"])]
     parts += [Passage(name, record[name]) for name in ("reflection", "continuation")]
-    return [f"strategy: {record['strategy']}"], parts
+    answer = [f"graded answer: {record['extracted']}"] if record.get("extracted") is not None else []
+    return [f"strategy: {record['strategy']}", *answer], parts
+
+
+def _assembled(line: Line, history: Mapping[str, Line]) -> Shown:
+    return [], []  # whether the row was chosen is the line's own verdict
 
 
 # What each stage has to show of its line, in order.
@@ -228,6 +233,7 @@ _STAGES: list[tuple[str, str, Callable[[Line, Mapping[str, Line]], Shown]]] = [
     ("injection", "Injected error", _injected),
     ("correction", "Correction", _drafted),
     ("smoothing", "Smoothing", _drafted),
+    ("assembly", "Assembly", _assembled),
 ]
 
 

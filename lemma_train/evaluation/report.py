@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lemma_train.errors import InputError, first_line
+from lemma_train.errors import InputError
 from lemma_train.evaluation import report_charts, report_tables
 from lemma_train.evaluation.marked_text import marked, one_line, shortened
 from lemma_train.evaluation.published import published_for
@@ -21,6 +21,7 @@ from lemma_train.evaluation.report_conditions import cautions, settings
 from lemma_train.evaluation.report_runs import Run, at, number, proportion, read_run
 from lemma_train.evaluation.report_tables import Table
 from lemma_train.evaluation.report_text import markdown
+from lemma_train.whole_file import whole_file, write_faults_named
 
 SAMPLES_PER_RUN = 200
 _QUESTION = 2_000  # characters of a question that are shown
@@ -213,10 +214,8 @@ def _filters(samples: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[
 def _write(files: Mapping[Path, str]) -> None:
     """Each file is whole or as it was before."""
     for file, text in files.items():
-        unfinished = file.with_name(f".{file.name}.unfinished")
-        try:
+        mend = "Name another place with -o."
+        with write_faults_named(file, key=None, mend=mend):
             file.parent.mkdir(parents=True, exist_ok=True)
-            unfinished.write_text(text, encoding="utf-8", newline="\n")
-            unfinished.replace(file)
-        except OSError as error:
-            raise InputError(f"{file} cannot be written: {first_line(error)}; name another place with -o.") from error
+        with whole_file(file, key=None, mend=mend) as page:
+            page.write(text.encode())

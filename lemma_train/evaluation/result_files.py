@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import orjson
 
-from lemma_train.errors import InputError, first_line
+from lemma_train.whole_file import unfinished_name, write_faults_named
 
 RESULTS, SAMPLES = "results.json", "samples.jsonl"
 
@@ -28,7 +28,7 @@ class ResultFiles:
 
     def write(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Append records to the samples."""
-        with _writing(self._folder):
+        with write_faults_named(self._folder):
             for record in records:
                 line = orjson.dumps(record) + b"\n"
                 self._samples.write(line)
@@ -39,15 +39,15 @@ class ResultFiles:
         """Give both files their names; returns the path of the results."""
         told = {**results, "samples_file": {"lines": self._lines, "sha256": self._digest.hexdigest()}}
         path = self._folder / RESULTS
-        with _writing(self._folder):
+        with write_faults_named(self._folder):
             _to_disk(self._samples)
-            with _unfinished(self._folder, RESULTS).open("wb") as out:
+            with unfinished_name(path).open("wb") as out:
                 out.write(json.dumps(told, indent=2, ensure_ascii=False).encode() + b"\n")
                 _to_disk(out)
             # Whoever reads in between finds no results, and not those of other samples.
             path.unlink(missing_ok=True)
-            _unfinished(self._folder, SAMPLES).replace(self._folder / SAMPLES)
-            _unfinished(self._folder, RESULTS).replace(path)
+            unfinished_name(self._folder / SAMPLES).replace(self._folder / SAMPLES)
+            unfinished_name(path).replace(path)
         return path
 
 
@@ -58,29 +58,17 @@ def whole_files(folder: Path) -> Iterator[ResultFiles]:
     Raises:
         InputError: they cannot be written.
     """
-    with _writing(folder):
-        samples = _unfinished(folder, SAMPLES).open("wb")
+    with write_faults_named(folder):
+        samples = unfinished_name(folder / SAMPLES).open("wb")
     try:
         yield ResultFiles(folder, samples)
     finally:
         with suppress(OSError):
             samples.close()
         for name in (SAMPLES, RESULTS):
-            _unfinished(folder, name).unlink(missing_ok=True)
-
-
-def _unfinished(folder: Path, name: str) -> Path:
-    return folder / f".{name}.unfinished"
+            unfinished_name(folder / name).unlink(missing_ok=True)
 
 
 def _to_disk(file: IO[bytes]) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"output_dir: {folder} cannot be written: {first_line(error)}.") from error

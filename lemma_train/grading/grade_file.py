@@ -5,19 +5,20 @@ Enters: JSONL rows with `response` and `reference`. Leaves: the same rows in the
 a few hundred rows at a time.
 """
 
+import io
 import json
-import os
 import sys
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from lemma_train.errors import InputError, first_line, standard_output
 from lemma_train.grading.grader import Grade, Grader
+from lemma_train.whole_file import whole_file, write_faults_named
 
 _ROWS_AHEAD = 256  # in the hands of the workers while earlier ones are written
 
@@ -143,22 +144,13 @@ def _written(out: Path | None) -> Iterator[TextIO]:
         raise InputError(f"{out}: it is a folder; name a file with -o.")
     out = out.resolve()  # a link goes on pointing where it does
     if out.exists() and not out.is_file():  # a pipe or a device is written to, not replaced
-        try:
-            with out.open("w", encoding="utf-8") as target:
-                yield target
-        except OSError as error:
-            raise InputError(f"{out}: cannot be written: {error.strerror}.") from error
-        return
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        with unfinished.open("w", encoding="utf-8") as target:
+        with write_faults_named(out, key=None), out.open("w", encoding="utf-8") as target:
             yield target
-        unfinished.replace(out)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written: {error.strerror}.") from error
-    finally:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
+        return
+    with whole_file(out, key=None) as raw:
+        target = io.TextIOWrapper(raw, encoding="utf-8")
+        yield target
+        target.detach()  # what it still holds goes into the file, which stays open
 
 
 def _progress(graded: Iterator[tuple[dict[str, Any], Grade]], source: Path) -> Iterator[tuple[dict[str, Any], Grade]]:

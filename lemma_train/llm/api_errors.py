@@ -8,6 +8,7 @@ the `error` around it, FastAPI: `{"detail"}`), so beside the codes the wording i
 """
 
 import email.utils
+import json
 import re
 import time
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from lemma_train.errors import InputError
 from lemma_train.llm.protocol import Rejected
 
 if TYPE_CHECKING:
+    import httpx2
     import openai
 
 _TOO_LONG = re.compile(
@@ -41,6 +43,18 @@ class TryAgain(Exception):
         super().__init__(reason)
         self.wait = wait
         self.counts = counts
+
+
+def status_error(response: "httpx2.Response") -> "openai.APIStatusError":
+    """The package's exception for a response that is no success."""
+    import openai
+
+    try:
+        body = json.loads(response.content)
+    except (ValueError, RecursionError):
+        body = response.text
+    told = body.get("error", body) if isinstance(body, dict) else body
+    return openai.APIStatusError(f"status {response.status_code}", response=response, body=told)
 
 
 def exception_for(

@@ -19,15 +19,14 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from lemma_train.errors import InputError
 from lemma_train.llm import api_errors
 from lemma_train.llm.api_errors import TryAgain
+from lemma_train.llm.completion_body import CHARACTERS_PER_TOKEN, read_reply
 from lemma_train.llm.endpoint import Endpoint, EndpointPool, Lease, Outage, address
 from lemma_train.llm.http_client import HttpClient
-from lemma_train.llm.protocol import FinishReason, Reply, Request, Unanswered
+from lemma_train.llm.protocol import Reply, Request, Unanswered
 
 JsonMode = Literal["schema", "object", "text", "auto"]
 
 _OPENAI = "https://api.openai.com/v1"
-_MOST_TOKENS = 100_000_000  # of one request, as far as a server is believed
-_CHARACTERS_PER_TOKEN = 4  # of English, by OpenAI's rule of thumb; only estimates rest on it
 # What the openai package tells each server about this machine; leaving it out also makes requests cheaper.
 _UNSENT = ("Lang", "Package-Version", "OS", "Arch", "Runtime", "Runtime-Version", "Async")
 
@@ -37,6 +36,7 @@ class _Server:
     """A client and what was learnt about the server's way of being asked."""
 
     client: openai.AsyncOpenAI
+    http: HttpClient
     json_mode: JsonMode
     limit_key: str = "max_tokens"
 
@@ -67,7 +67,8 @@ class OpenAIModel:
         InputError: a base URL is none, or the key cannot be one.
 
     Example:
-        >>> model = OpenAIModel("qwen", ["http://127.0.0.1:8000/v1"], "none", on_event=print)    # doctest: +SKIP
+        >>> limits = {"concurrency": 32, "timeout_seconds": 300, "max_tries": 8, "outage_minutes": 30}
+        >>> model = OpenAIModel("qwen", ["http://127.0.0.1:8000/v1"], "none", on_event=print, **limits) # doctest: +SKIP
         >>> (await model.generate(Request("sampling", prompt="2 + 2 =", max_tokens=8))).text    # doctest: +SKIP
         ' 4'
     """
@@ -79,15 +80,15 @@ class OpenAIModel:
         api_key: str,
         *,
         on_event: Callable[[str], None],
+        concurrency: int,
+        timeout_seconds: float,
+        max_tries: int,
+        outage_minutes: float,
         key_variable: str = "OPENAI_API_KEY",
-        concurrency: int = 32,
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
-        timeout_seconds: float = 600.0,
-        max_tries: int = 6,
         json_mode: JsonMode = "auto",
         extra_body: Mapping[str, Any] | None = None,
-        outage_minutes: float = 30.0,
         backoff_seconds: float = 1.0,
         pause_seconds: float = 10.0,
     ):
@@ -103,20 +104,18 @@ class OpenAIModel:
             )
         urls = list(dict.fromkeys(address(url) for url in base_urls or [_OPENAI]))
         unsent: Any = {f"X-Stainless-{name}": openai.Omit() for name in _UNSENT}
-        self._servers = {
-            url: _Server(
-                openai.AsyncOpenAI(
-                    base_url=url,
-                    api_key=api_key,
-                    max_retries=0,  # retrying is ours: it has to know the limits and the pauses
-                    timeout=timeout_seconds,
-                    http_client=HttpClient(url, timeout_seconds),
-                    default_headers=unsent,
-                ),
-                json_mode,
+        self._servers = {}
+        for url in urls:
+            http = HttpClient(url, timeout_seconds)
+            client = openai.AsyncOpenAI(
+                base_url=url,
+                api_key=api_key,
+                max_retries=0,  # retrying is ours: it has to know the limits and the pauses
+                timeout=timeout_seconds,
+                http_client=http,
+                default_headers=unsent,
             )
-            for url in urls
-        }
+            self._servers[url] = _Server(client, http, json_mode)
         limits = (concurrency, requests_per_minute, tokens_per_minute, pause_seconds)
         self._pool = EndpointPool([Endpoint(url, *limits, on_event) for url in urls], self._outage_seconds)
 
@@ -168,9 +167,9 @@ class OpenAIModel:
         try:
             # Bytes, because the client's own encoder is slow on long prompts.
             content = orjson.dumps(body)
-            response = await server.client.post(f"{endpoint.url}/{kind}", content=content, cast_to=httpx2.Response)
+            answer = await _post(server, f"{endpoint.url}/{kind}", content)
             endpoint.answered()
-            reply = _read(response.content, endpoint.url, lease.tokens - request.max_tokens, self._api_key)
+            reply = read_reply(answer, endpoint.url, lease.tokens - request.max_tokens, self._api_key)
             taken = reply.prompt_tokens + reply.completion_tokens
             return reply
         except openai.APIStatusError as error:
@@ -247,6 +246,26 @@ class OpenAIModel:
         return {key: value for key, value in body.items() if value is not None}
 
 
+async def _post(server: _Server, url: str, content: bytes) -> bytes:
+    """The body of the reply.
+
+    The package builds the first request to an address and decides about its headers. Those after it differ in their
+    body alone, and are sent without the 0.2 ms of processor time that the package takes over each.
+
+    Raises:
+        openai.APIStatusError, openai.APIConnectionError: as the package raises them.
+    """
+    if not server.http.has_posted(url):
+        response = await server.client.post(url, content=content, cast_to=httpx2.Response)
+        return response.content
+    try:
+        return await server.http.post_again(url, content)
+    except httpx2.HTTPStatusError as error:
+        raise api_errors.status_error(error.response) from error
+    except httpx2.TransportError as error:
+        raise openai.APIConnectionError(request=httpx2.Request("POST", url)) from error
+
+
 def _failure(state: RetryCallState) -> TryAgain:
     assert state.outcome is not None
     error = state.outcome.exception()
@@ -258,41 +277,4 @@ def _estimated_tokens(request: Request) -> int:
     if request.prompt_ids is not None:
         return len(request.prompt_ids) + request.max_tokens
     texts = [request.prompt or ""] if request.messages is None else [one["content"] for one in request.messages]
-    return sum(map(len, texts)) // _CHARACTERS_PER_TOKEN + 1 + request.max_tokens
-
-
-def _read(content: bytes, url: str, estimated_prompt_tokens: int, api_key: str) -> Reply:
-    """The reply in a response's body, without the key should it stand there.
-
-    Where it gives no usage that can be believed, the estimate and four characters a token stand in.
-    """
-    try:
-        body = json.loads(content)
-        choice = body["choices"][0]
-        message = choice.get("message") or {}
-        refusal = message.get("refusal")
-        text = refusal or message.get("content") or choice.get("text") or ""
-        ended = choice.get("finish_reason")
-        usage = body.get("usage") or {}
-        prompt_tokens = _count(usage.get("prompt_tokens"), estimated_prompt_tokens)
-        about = len(text) // _CHARACTERS_PER_TOKEN + bool(text)
-        completion_tokens = _count(usage.get("completion_tokens"), about)
-        cached = _count((usage.get("prompt_tokens_details") or {}).get("cached_tokens"), 0)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
-        start = api_errors.readable(content[:400].decode(errors="replace"), api_key)[:80]
-        raise TryAgain(f"{url}: the reply is not a completion ({type(error).__name__}): {start!r}") from error
-    if not isinstance(text, str) or ended in ("abort", "error"):
-        said = api_errors.readable(repr(ended), api_key)[:80]
-        raise TryAgain(f"{url}: the reply is not a completion: finish_reason {said}, text of {type(text).__name__}")
-    finish: FinishReason = "length" if ended == "length" else "stop"
-    if refusal or ended == "content_filter":
-        finish = "refusal"
-    text = text.encode(errors="replace").decode()  # JSON can spell half a character, which no file can hold
-    text = api_errors.without_key(text, api_key)
-    return Reply(text, finish, prompt_tokens, completion_tokens, min(cached, prompt_tokens))
-
-
-def _count(given: Any, otherwise: int) -> int:
-    """A number of tokens as a server tells it; what cannot be one is not believed."""
-    believed = isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given <= _MOST_TOKENS
-    return int(given) if believed else otherwise
+    return sum(map(len, texts)) // CHARACTERS_PER_TOKEN + 1 + request.max_tokens

@@ -4,13 +4,13 @@ Enters: the README.md of a finished model, and `results.json` of evaluations. Le
 measures nothing.
 """
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lemma_train.training.card import LIMITS, UNEVALUATED
+from lemma_train.whole_file import whole_file
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -39,9 +39,8 @@ def with_evaluations(card: Path, results: Mapping[str, Mapping[str, Any]]) -> No
         title = re.search(r"^# (.+)$", told.text, re.MULTILINE)
         told.data.model_name = title[1].strip() if title else card.parent.name
         told.data.eval_results = found
-    unfinished = card.with_name(f".{card.name}.{os.getpid()}")
-    unfinished.write_text(str(told), encoding="utf-8")
-    unfinished.replace(card)
+    with whole_file(card, key=None) as out:
+        out.write(str(told).encode())
 
 
 def _section(name: str, result: Mapping[str, Any]) -> str:

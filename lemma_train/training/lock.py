@@ -39,6 +39,21 @@ def claim(output_dir: Path, wanted: bool = True) -> Iterator[None]:
         os.close(handle)
 
 
+def is_claimed(output_dir: Path) -> bool:
+    """Whether a run is at work in the folder; False where it cannot be known."""
+    try:
+        handle = os.open(output_dir / LOCK_FILE, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in (errno.EWOULDBLOCK, errno.EACCES)
+    finally:
+        os.close(handle)
+    return False
+
+
 def _take(handle: int, output_dir: Path) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
