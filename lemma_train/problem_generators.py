@@ -5,7 +5,8 @@ every machine. It asks no model, grades nothing, renders no prompt and writes no
 
 The numbers of the generated kinds come from reasoning-gym (Apache-2.0), which the extra `demo` installs:
 
-- `gsm_symbolic`: school word problems in the manner of GSM-Symbolic (arXiv 2410.05229), with its worked solutions;
+- `gsm_symbolic`: school word problems in the manner of GSM-Symbolic (arXiv 2410.05229), with its worked solutions; the
+  one in eight that its templates garble is left out;
 - `word_sums`: its `chain_sum` of three or four numbers with one or two digits, told here as a short story and solved
   one step a sentence. A model of 135M parameters learns it on a CPU within minutes, which the former is too hard for;
 - `chain_sum`, `basic_arithmetic`: sums of three to five numbers, and expressions with * / and parentheses;
@@ -21,6 +22,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from lemma_train.errors import InputError
+from lemma_train.llm.offline.equations import equations_of
 from lemma_train.problems import Problem
 from lemma_train.word_sums import tell
 from lemma_train.worked_arithmetic import solve_linear, steps_of
@@ -76,15 +78,25 @@ def _entries(dataset: str, seed: int, limit: int, **options: int) -> Iterator[di
 # What reasoning-gym adds to each question; the prompt template asks in its own words.
 _ANSWER_FORMAT = " Give the result as your final answer. Do not include units."
 
-_NEEDLESS_DECIMAL = re.compile(r"(?<=\d)\.0(?!\d)")  # "36.0 eggs"
+_NEEDLESS_DECIMAL = re.compile(r"(?<=\d)\.0(?!\d)")  # "36.0 eggs", "£8.0 each"
+
+# What its templates make of some numbers: no sentence, or no calculation.
+_NONSENSE = re.compile(
+    r"(?<=[a-z] )(\d+)=\1\b"  # "receives 56=56 emails"
+    r"|\(1 (\w+) / 1 \2\)"  # "27 meters * (1 meters / 1 meters)"
+    r"|\d\.\d{5}"  # "16.666666666666668 hours"
+    r"|(?<![\d.])[2-9] as many\b|\bin full [2-9],|\bto ride the [a-z -]+ [2-9]\."  # "slew 2 as many trolls"
+)
 
 
 def _gsm_symbolic(seed: int, limit: int) -> Iterator[Problem]:
     for entry in _entries("gsm_symbolic", seed, limit):
-        question = entry["question"].removesuffix(_ANSWER_FORMAT).strip()
+        question = _NEEDLESS_DECIMAL.sub("", entry["question"].removesuffix(_ANSWER_FORMAT).strip())
         steps, _, _ = entry["metadata"]["answer_cot"].rpartition("####")
         steps = _NEEDLESS_DECIMAL.sub("", steps)
         answer = str(entry["answer"])
+        if not _is_sound(question, steps):
+            continue
         yield Problem(
             id=f"gsm_symbolic:{hashlib.sha256(question.encode()).hexdigest()[:12]}",
             question=question,
@@ -92,6 +104,14 @@ def _gsm_symbolic(seed: int, limit: int) -> Iterator[Problem]:
             solution=f"{steps.strip()}\nThe answer is {answer}.",
             source="gsm_symbolic",
         )
+
+
+def _is_sound(question: str, steps: str) -> bool:
+    """Whether question and steps are what a person could write: one currency, and sums that are true ("108 / 24 = 4"
+    is cut off)."""
+    told = f"{question}\n{steps}"
+    currencies = {sign for sign in "$£€" if sign in told}
+    return not _NONSENSE.search(told) and len(currencies) < 2 and all(sum_.holds for sum_ in equations_of(steps))
 
 
 _TERM = re.compile(r"([+-]?) ?(\d+)")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from launching import BIN, ROOT, environment
+from word_sum_truth import is_right
 
 from lemma_train.collection.stage_files import read_stage
 from lemma_train.collection.trace import trace
@@ -32,6 +33,11 @@ def test_the_demo_gives_500_trajectories_that_training_takes_and_trace_tells(tmp
     lemma("collect", "recipes/collect/offline_demo.yaml", "--output_dir", tmp_path / "demo")
     found = rows(tmp_path / "demo")
     assert len(found) >= 500
+    sums = [row for row in found if row["source"] == "word_sums"]
+    marked = [(row["instruction"], row["output"], *row["error_span"]) for row in sums]
+    assert len(sums) > 200 and not [
+        row for row in marked if is_right(row[0], row[1][: row[2]], row[1][row[2] : row[3]])
+    ]
 
     recipe = tmp_path / "train.yaml"
     data = str(tmp_path / "demo" / "dataset.jsonl")

@@ -5,9 +5,10 @@ import json
 
 import pytest
 
-from lemma_train.collection.filters import fault_of, fault_of_prefix, repetition, starts_with, states_answer
+from lemma_train.collection.filters import fault_of, fault_of_prefix, repetition, starts_with
 from lemma_train.collection.records import Draft
 from lemma_train.collection.settings import Filters
+from lemma_train.collection.working import states_answer
 
 QUESTION = "Ben has 84 cards and sells 50. He puts the others into 2 boxes. How many are in a box?"
 REFERENCE = "Ben has 84 - 50 = 34 cards left.\nIn a box are 34 / 2 = 17 cards.\nThe answer is 17."
@@ -95,7 +96,7 @@ def test_the_limits_are_those_given():
 
 
 def test_a_restart_may_say_again_what_the_wrong_step_said():
-    again = "He has 84 - 50 = 44 cards left... no, 34. The answer is 17."
+    again = "He has 84 - 50 = 44 cards left... no, 34. Then 34 / 2 = 17. The answer is 17."
     assert reason(continuation=again) == "unbroken"
     assert reason(continuation=again, strategy="fresh_and_restart") is None
 

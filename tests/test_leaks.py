@@ -35,6 +35,19 @@ QUESTION = "Ben has 84 cards and sells 50. He puts the others into 2 boxes. How 
         ("I intentionally make a mistake.", "planted_mistake"),
         ("84 - 50 = 44 (incorrect)", "planted_mistake"),
         ("[Correct solution] 34", "bracketed_label"),
+        ("Based on the reference we get 34.", "reference"),
+        ("The solution shows that 34 are left.", "solution_says"),
+        ("As the explanation given says, it is 34.", "note"),
+        ("According to the hint, it is 34.", "note"),
+        ("Given the correct answer of 17, it is 34.", "compared_with_answer"),
+        ("Knowing that the right answer is 17, I go back.", "compared_with_answer"),
+        ("This matches the correct answer.", "compared_with_answer"),
+        ("That differs from the right result.", "compared_with_answer"),
+        ("We know that the answer is 17.", "compared_with_answer"),
+        ("The expected result is 17.", "given_answer"),
+        ("The answer given is 17.", "given_answer"),
+        ("I was told the answer.", "given_answer"),
+        ("The back of the book says 17.", "answer_key"),
     ],
 )
 def test_words_that_know_too_much_are_found(text, name):
@@ -58,10 +71,46 @@ def test_words_that_know_too_much_are_found(text, name):
         "\\[x \\text{ is the answer}\\] and [1, 2]",
         "He knows the key to the door and an aid says so.",
         "The prompt reply came from a student of life.",
+        "Take 12 o'clock as the reference time and B as the reference point.",
+        "The answer must be a whole number, and it should be 5 times as large as before.",
+        "The expected value is 3, and the known results agree with each other.",
+        "Now we know the answer to the first part.",
+        "I explain it: the solution is unique.",
     ],
 )
 def test_everyday_words_are_no_leak(text):
     assert leak_in(text, QUESTION) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The correct answer is 17, so my step is off.",
+        "The right answer must be 17.",
+        "The final answer should be \\boxed{17}.",
+        "The actual answer is $17.",
+        "The answer has to be B.",
+        "Let me redo this to get the right answer, 17.",
+    ],
+)
+def test_a_reflection_knows_no_answer_but_a_continuation_may(text):
+    assert leak_in(text, QUESTION, reflection=True)
+    assert leak_in("So the right answer is 17.", QUESTION) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The answer must be a whole number, so this is off.",
+        "The answer should be 5 times as large.",
+        "My answer was 44, which is more than half.",
+        "Let me redo this to get the right answer.",
+        "The right answer is found by dividing.",
+        "The answer must be less than 84.",
+    ],
+)
+def test_a_reflection_may_reason_about_the_answer(text):
+    assert leak_in(text, QUESTION, reflection=True) is None
 
 
 @pytest.mark.parametrize(
@@ -118,9 +167,23 @@ def test_formulas_and_headings_are_no_markup(text):
 
 
 def test_hostile_texts_end():
-    for unit in ("a", " ", "<<", '"steps"', "[a ", "1,", "answer ", "_step", "{{ a", "planted ", "\n> "):
+    for unit in (
+        "a",
+        " ",
+        "<<",
+        '"steps"',
+        "[a ",
+        "1,",
+        "answer ",
+        "_step",
+        "{{ a",
+        "planted ",
+        "\n> ",
+        "the answer is ",
+        "match the ",
+    ):
         long = unit * (100_000 // len(unit))
-        leak_in(long, long[:1000])
+        leak_in(long, long[:1000], reflection=True)
         markup_in(long)
 
 

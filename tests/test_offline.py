@@ -7,6 +7,7 @@ from collections import Counter
 from itertools import islice
 
 import pytest
+from word_sum_truth import is_right
 
 from lemma_train.collection.filters import fault_of
 from lemma_train.collection.records import Draft
@@ -208,3 +209,23 @@ def test_student_answers_go_through_the_whole_chain(worked):
         assert final_value(smooth["continuation"], question) == final_value(plain, question)
         kept += 1
     assert kept >= 0.75 * len(worked[:100])
+
+
+def test_no_marked_step_of_a_word_sum_is_right_in_truth(worked, injected):
+    if not worked[0][1].startswith("Start with"):
+        pytest.skip("only the steps of word_sums can be judged by themselves")
+    for (question, _, _), _, wrong in injected:
+        at = wrong["wrong_step"] - 1
+        assert not is_right(question, " ".join(wrong["steps"][:at]), wrong["steps"][at]), (question, wrong)
+    judged = 0
+    for number, (question, solution, answer) in enumerate(worked):
+        shown = {"question": question, "reference_solution": solution, "reference_answer": answer}
+        text = ask("sampling", {**shown, "sample": number}).text
+        steps = [text[start:end] for start, end in split_steps(text)]
+        types = [{"name": name, "meaning": ""} for name in TYPES]
+        found = fields(ask("analysis", {**shown, "solution": text, "steps": steps, "error_types": types}))
+        at = found["first_wrong_step"] - 1
+        if found["verdict"] == "wrong":
+            assert not is_right(question, " ".join(steps[:at]), steps[at]), (question, text, found)
+            judged += 1
+    assert judged > len(worked) / 2

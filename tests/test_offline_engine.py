@@ -3,6 +3,8 @@
 import asyncio
 import json
 import random
+import re
+from fractions import Fraction
 
 import pytest
 
@@ -10,6 +12,7 @@ from lemma_train.collection.filters import is_reflection
 from lemma_train.llm.offline import wording
 from lemma_train.llm.offline.diagnosis import Finding, fault_in
 from lemma_train.llm.offline.engine import OfflineModel
+from lemma_train.llm.offline.injection import inject
 from lemma_train.llm.offline.mistakes import MAKERS
 from lemma_train.llm.offline.worked_solution import as_one_answer, read_solution, read_steps
 from lemma_train.llm.protocol import Request
@@ -98,10 +101,10 @@ def test_every_reflection_shows_a_doubt():
     draw = random.Random(0)
     kinds = [kind for kind in wording._NOTICED if kind != "untrue"]
     for kind in kinds:
-        for starts_over in (False, True):
+        for start in ("no", "once more", "another way"):
             said = Finding(0, "operator_error", kind, "12 + 6 = 19", "12 - 6 = 6", "19", "18")
-            spoken = {wording.reflection(said, starts_over, draw) for _ in range(400)}
-            assert len(spoken) > 100
+            spoken = {wording.reflection(said, draw, start) for _ in range(400)}
+            assert len(spoken) > 80
             assert all(is_reflection(text) and "{" not in text and "  " not in text for text in spoken)
 
 
@@ -149,3 +152,108 @@ def test_a_step_is_judged_by_those_before_it():
     steps = read_steps(["The bags hold 3 * 4 = 12 figs.", "Now she has 12 + 3 = 15 figs."], QUESTION)
     found = fault_in(steps, 1, right)
     assert found is not None and (found.used, found.needed) == ("3", "12")
+
+
+def told(question, solution, answer, task, prefix, wrong_step):
+    inputs = {"question": question, "reference_solution": solution, "right_solution": solution}
+    inputs |= {
+        "reference_answer": answer,
+        "prefix": prefix,
+        "wrong_step": wrong_step,
+        "error_type": "calculation_error",
+    }
+    return [fields(ask(task, inputs, seed)) for seed in range(40)]
+
+
+@pytest.mark.parametrize("sign", ["$", "\u00a3", "\u20ac"])
+def test_money_keeps_its_sign(sign):
+    question = f"A pen costs {sign}3 and a book {sign}8. Mia buys 4 pens and a book. What does she pay?"
+    solution = f"The pens cost 4 * {sign}3 = {sign}12.\nShe pays {sign}12 + {sign}8 = {sign}20.\nThe answer is 20."
+    wrong = f"The pens cost 4 * {sign}8 = {sign}32."
+    others = {"$", "\u00a3", "\u20ac"} - {sign}
+    doubts = [reply["reflection"] for reply in told(question, solution, "20", "fix_and_continue", wrong, wrong)]
+    slip = f"The pens cost 4 * {sign}3 = {sign}13."
+    doubts += [reply["reflection"] for reply in told(question, solution, "20", "fix_and_continue", slip, slip)]
+    assert any(f"{sign}3" in doubt for doubt in doubts) and any(f"{sign}12" in doubt for doubt in doubts)
+    assert not [doubt for doubt in doubts if any(other in doubt for other in others)]
+    inputs = {"question": question, "reference_solution": solution, "reference_answer": "20"}
+    for seed in range(40):
+        reply = ask("injection", {**inputs, "error_type": "calculation_error"}, seed)
+        assert not any(other in reply.text for other in others)
+
+
+def test_a_loss_of_money_is_written_with_its_sign():
+    read = read_solution("He ends at -\u00a35 - \u00a32 = -\u00a37. The answer is -7.", "Ben owes 5 and spends 2.")
+    assert read.equations[0].plain == "-\u00a35 - \u00a32 = -\u00a37"
+    assert read.rewritten({0: Fraction(-6)}, {}) is not None
+    assert read.rewritten({0: Fraction(-6)}, {})[0] == "He ends at -\u00a36 - \u00a32 = -\u00a37."
+
+
+ANOTHER = re.compile(r"another|different|anew|fresh start")
+
+
+def test_another_way_is_promised_only_where_another_way_is_gone():
+    chain = "Start with 5. 5 + 6 = 11. 11 - 4 = 7. The answer is 7."
+    question = "Ben has 5 nuts. Ben gets 6 more. Ben gives away 4. How many nuts does Ben have now?"
+    replies = told(question, chain, "7", "fresh_and_restart", "Start with 5. 5 + 6 = 12.", "5 + 6 = 12.")
+    assert any(ANOTHER.search(reply["reflection"]) for reply in replies)
+    assert all("11 - 4 = 7" not in reply["continuation"].split(". ")[:3] for reply in replies)
+    solution = f"{SOLUTION}\nThe answer is 22."
+    wrong = "The bags hold 3 * 4 = 14 figs."
+    for reply in told(QUESTION, solution, "22", "fresh_and_restart", wrong, wrong):
+        # "I will do the whole thing anew" promises no other way.
+        assert not re.search(r"another|different", reply["reflection"]), reply
+
+
+def test_a_sum_in_another_order_is_no_mistake():
+    question = "Ben has 33 euros. Ben spends 98. Ben spends 27. What is the balance now?"
+    right = read_solution("Start with 33. 33 - 98 = -65. -65 - 27 = -92. The answer is -92.", question)
+
+    def fault(*steps):
+        return fault_in(read_steps(steps, question), len(steps) - 1, right)
+
+    assert fault("Start with 33.", "33 - 27 = 6.") is None
+    assert fault("Start with 33.", "98 + 27 = 125.") is None
+    assert fault("Start with 33.", "33 - 27 = 6.", "6 - 98 = -92.") is None
+    for wrong in ("33 + 27 = 60.", "33 - 33 = 0.", "33 - 27 = 7.", "98 - 27 = 71."):
+        assert fault("Start with 33.", wrong) is not None
+    assert fault("Start with 33.", "33 - 27 = 6.", "6 - 27 = -21.") is not None
+    assert fault("Start with 33.", "33 - 98 = -65.", "33 - 27 = 6.") is not None
+
+
+def test_no_step_is_left_out_that_the_next_one_needs():
+    question = "Ada picks 12 figs a day for 3 days and eats 6. How many figs are left?"
+    solution = "{} 3 * 12 = 36 figs.\n{} 36 - 6 = 30 figs are left.\nThe answer is 30."
+    for first, second in (("First Ada picks", "Then"), ("Ada picks", "This leaves"), ("Ada picks", "After that,")):
+        for seed in range(10):
+            wrong = inject(question, solution.format(first, second), "30", "missing_step", random.Random(seed))
+            assert wrong is None or wrong.steps[0].startswith(first)
+    assert inject(question, solution.format("Ada picks", "She eats some:"), "30", "missing_step", random.Random(0))
+
+
+def test_numbers_that_cannot_be_read_are_let_be():
+    solution = "She has 9, 240 ounces, because 7 + 1,320 = 1,327.\nThe answer is 1,327."
+    assert (
+        inject(
+            "Of 9,240 ounces she takes 7 and 1,320. How many?", solution, "1,327", "calculation_error", random.Random(0)
+        )
+        is None
+    )
+    assert inject(
+        "Of 9,240 ounces she takes 7 and 1,320. How many?",
+        solution.replace("9, 240", "9,240"),
+        "1,327",
+        "calculation_error",
+        random.Random(0),
+    )
+
+
+def test_a_number_that_was_found_is_not_said_to_be_in_the_question():
+    question = "Ada peels 9 figs a minute and fries 40 figs in 20 minutes. How long do 360 figs take?"
+    solution = (
+        "Peeling: 360 / 9 = 40 minutes.\n360 / 40 = 9 pans.\nFrying: 9 * 20 = 180 minutes.\nIn all 180 + 40 = 220."
+    )
+    right = as_one_answer(read_solution(solution, question), "220")
+    steps = [right.text[a:b] for a, b in right.steps[:3]]
+    found = fault_in(read_steps([*steps, "In all 180 + 20 = 200."], question), 3, right)
+    assert found is not None and found.needed == "40" and found.kind != "reading"

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from lemma_train.errors import InputError
-from lemma_train.problem_generators import KINDS, generate
+from lemma_train.llm.offline.equations import equations_of
+from lemma_train.problem_generators import KINDS, _is_sound, generate
 from lemma_train.problems import Problem
 from lemma_train.records import read_row
 from lemma_train.worked_arithmetic import solve_linear, steps_of
@@ -75,6 +76,30 @@ def test_worked_solution_of_gsm_symbolic_ends_in_its_answer_and_keeps_no_marker(
         assert "####" not in problem.solution and not re.search(r"\d\.0\b", problem.solution)
         assert re.fullmatch(r"-?\d+(\.\d+)?", problem.answer)
         assert "Do not include units" not in problem.question
+
+
+def test_gsm_symbolic_leaves_out_what_its_templates_garble():
+    for problem in generate("gsm_symbolic", 300, seed=12):
+        told = f"{problem.question}\n{problem.solution}"
+        assert len({sign for sign in "$\u00a3\u20ac" if sign in told}) < 2, told
+        assert not re.search(r"[a-z] (\d+)=\1 |\(1 (\w+) / 1 \2\)|\d\.0\b|\d\.\d{6}|\b2 as many", told), told
+        assert all(equation.holds for equation in equations_of(problem.solution)), told
+
+
+@pytest.mark.parametrize(
+    ("question", "steps"),
+    [
+        ("James gets 140 emails.", "James receives 56=56 emails that don't require a response"),
+        ("The room is 27 meters long.", "The length is 27 meters * (1 meters / 1 meters) = 27 meters."),
+        ("The cleats were \u00a352.", "They cost \u00a352 / 2 = $26."),
+        ("He needs 108 eggs.", "She needs 108 / 24 = 4 pans."),
+        ("He watched 28.916666666666668 hours.", "28 - 6 = 22"),
+        ("Henry slew 2 as many trolls.", "2*300=600 trolls."),
+    ],
+)
+def test_garbled_entries_are_known(question, steps):
+    assert not _is_sound(question, steps)
+    assert _is_sound("She has 5 figs, 0.5 as many as Ben, and pays $6.", "She gets 5/0.5=10 figs for $6 * 2 = $12.")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lemma_train.collection.reflections import finds_all_well, is_reflection
+from lemma_train.collection.reflections import finds_all_well, is_reflection, objects
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,15 @@ def test_going_on_is_no_reflection(text):
         "Wait, let me verify: 84 - 50 = 44. This checks out.",
         "Let me re-read the question. There is no mistake.",
         "Everything seems to be fine.",
+        "Let me verify: 84 - 50 = 44. Good, continue.",
+        "Let me check: all good so far.",
+        "Let me verify this. Correct!",
+        "Wait, is this right? Yes.",
+        "Is anything wrong? No.",
+        "Did I misread it? No, it is as it should be.",
+        "Let me review. Everything seems consistent.",
+        "Hmm, nothing is off here.",
+        "I was not sure, but it is right after all.",
     ],
 )
 def test_a_content_reflection_finds_all_well(text):
@@ -71,6 +80,13 @@ def test_a_content_reflection_finds_all_well(text):
         "The result can't be right.",
         "This is right only if he sells none, so let me try again.",
         "The steps so far are right except for the last one.",
+        "Hmm. He has 84, no mistake there, yet 84 - 50 is 34.",
+        "No error in the first step. The second one gives 34.",
+        "Is this right? No.",
+        "Is something wrong? Yes.",
+        "Right. Let me redo that.",
+        "OK. 84 - 50 is 34.",
+        "The sum is right, yet it is not what is asked.",
     ],
 )
 def test_a_question_or_objection_is_not_content(text):
@@ -78,7 +94,8 @@ def test_a_question_or_objection_is_not_content(text):
 
 
 def test_hostile_texts_end():
-    for unit in ("a", " ", "wait if ", "that ", "the ", "?", "start a "):
+    for unit in ("a", " ", "wait if ", "that ", "the ", "?", "start a ", "no ", "is it? yes ", "the right "):
         long = unit * (100_000 // len(unit))
         is_reflection(long)
         finds_all_well(long[:20_000])
+        objects(long[:20_000])

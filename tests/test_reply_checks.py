@@ -154,6 +154,50 @@ def test_the_wrong_step_may_become_two_but_keeps_its_numbers():
         smooth("Ben has his cards. He sells 1050 of them. 34 stay.", **inputs)
 
 
+ROLLS = {
+    "prefix": "There are 84 rolls.\n84 - 50 = 44 rolls are not sold.",
+    "wrong_step": "84 - 50 = 44 rolls are not sold.",
+}
+TULIPS = {
+    "prefix": "Half of the 84 cards are 84 + 2 = 86 cards.",
+    "wrong_step": "Half of the 84 cards are 84 + 2 = 86 cards.",
+}
+WORDS = {"prefix": "Ben has cards.\nHe gives all the others away.", "wrong_step": "He gives all the others away."}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (ROLLS, "There are 84 rolls.\nOf these, 84 - 50 = 44 rolls stay unsold."),
+        (ROLLS, "Step 1. There are 84 rolls.\nStep 2. She sells 50, and 84 - 50 = 44 are left."),
+        (ROLLS, "At first there are 84 rolls, put up for 2 boxes.\nAfter 50 are sold, 44 rolls remain."),
+        (TULIPS, "Half of the 84 cards, so 1/2 of them, make 84 + 2 = 86 cards."),
+        (WORDS, "Ben has his cards.\nThen he gives away all the others."),
+    ],
+)
+def test_other_words_for_the_same_mistake_pass(old, new):
+    assert smooth(new, **old) in new
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (ROLLS, "There are 84 rolls.\n84 - 50 is 34 rolls and not 44."),
+        (ROLLS, "There are 84 rolls.\nI could think 44 are left of 84 after 50, but it is 34."),
+        (ROLLS, "There are 84 rolls.\nWait, 84 - 50 cannot be 44."),
+        (ROLLS, "There are 84 rolls.\nHe sells 50 rather than 44 of the 84."),
+        (ROLLS, "There are 84 rolls, and 34 stay.\n84 - 50 = 44 rolls are not sold."),
+        (TULIPS, "Half of the 84 cards are 84 / 2, and not 84 + 2 = 86 cards."),
+        (TULIPS, "Half of the 84 cards are 84 - 2 = 86 cards."),
+        (WORDS, "Ben has cards.\nTwo boxes stand on the table."),
+        (WORDS, "Ben has cards.\nHe should have kept all the others."),
+    ],
+)
+def test_a_mistake_that_smoothing_mends_is_lost(old, new):
+    with pytest.raises(ReplyFault, match="lost_mistake"):
+        smooth(new, **old)
+
+
 def test_where_truncation_is_off_the_wrong_part_is_all_that_follows():
     old = "Ben has 84. Then 84 - 50 = 44. So 44 / 2 = 22. The answer is 22."
     inputs = {"prefix": old, "wrong_step": old[old.index("Then") :]}

@@ -13,9 +13,11 @@ from lemma_train.collection.records import Draft
 from lemma_train.collection.reflections import finds_all_well, is_reflection
 from lemma_train.collection.settings import Filters
 from lemma_train.collection.steps import split_steps
-
-_FINAL_ANSWER = re.compile(
-    r"\\(?:boxed|fbox)\b|\banswers?\b[^.?!\n]{0,80}?(?:\bis\b|\bare\b|\bequals\b|=|:)|####", re.IGNORECASE
+from lemma_train.collection.working import (
+    answer_known_beforehand,
+    fault_of_working,
+    repeats_the_mistake,
+    states_answer,
 )
 
 _SHORTEST_STEP = 6  # characters; anything shorter may come up by chance
@@ -50,12 +52,13 @@ def fault_of(
     - `no_wrong_prefix`: no letter or digit of the prefix is marked as wrong.
     - `too_short`, `too_long`: see `settings.Filters`.
     - `prefix_is_right`: the prefix, letter for letter but for case and spacing, is how the reference solution begins,
-      or the reflection finds that all is well.
+      or the reflection finds that all is well, or only says the wrong sum once more.
     - `no_reflection`: see `reflections.is_reflection`.
     - `leak`, `markup`: see `leaks`.
     - `repeats_itself`: a sentence stands four times, or the text goes round in a circle of at most twelve words.
     - `no_final_answer`: the continuation states none.
     - `unbroken`: fix_and_continue writes the wrong step again, word for word.
+    - `no_working`, `untrue_sum`, `answer_from_nowhere`: see `working.fault_of_working`.
     """
     limits = limits or Filters()
     fault = fault_of_prefix(draft.prefix, draft.wrong_span, question, reference_solution, limits)
@@ -66,23 +69,29 @@ def fault_of(
         return "too_short", f"The whole has {len(output)} characters, fewer than {limits.min_characters}."
     if len(output) > limits.max_characters:
         return "too_long", f"The whole has {len(output)} characters, more than {limits.max_characters}."
-    if finds_all_well(draft.reflection):
+    wrong_step = draft.prefix[slice(*draft.wrong_span)]
+    if finds_all_well(draft.reflection) or repeats_the_mistake(draft.reflection, wrong_step):
         return "prefix_is_right", f"The reflection finds nothing wrong: {draft.reflection[:120]!r}."
     if not is_reflection(draft.reflection):
         return "no_reflection", f"The reflection shows no doubt and corrects nothing: {draft.reflection[:120]!r}."
-    fault = _traces_in(draft.reflection, question) or _traces_in(draft.continuation, question) or _repeats(output)
+    fault = _traces_in(draft.reflection, question, reflection=True) or _traces_in(draft.continuation, question)
+    fault = fault or _foreknown(draft, question) or _repeats(output)
     if fault is not None:
         return fault
     if not states_answer(draft.continuation):
         return "no_final_answer", 'The continuation must end with "The answer is X."'
-    wrong_step = draft.prefix[slice(*draft.wrong_span)]
     if draft.strategy == "fix_and_continue" and _holds_step(draft.continuation, wrong_step):
         return "unbroken", f"The continuation must mend the wrong step, not repeat it: {wrong_step[:80]!r}."
-    return None
+    return fault_of_working(draft, question)
 
 
-def _traces_in(part: str, question: str) -> tuple[str, str] | None:
-    if (found := leak_in(part, question)) is not None:
+def _foreknown(draft: Draft, question: str) -> tuple[str, str] | None:
+    known = answer_known_beforehand(draft, question)
+    return None if known is None else ("leak", f"The reflection must not name the answer before the work: {known!r}.")
+
+
+def _traces_in(part: str, question: str, reflection: bool = False) -> tuple[str, str] | None:
+    if (found := leak_in(part, question, reflection)) is not None:
         return "leak", f"The text must not say {found[:80]!r}; the writer knows nothing of it."
     if (found := markup_in(part)) is not None:
         return "markup", f"The text must not hold {found[:80]!r}; write plain text."
@@ -92,11 +101,6 @@ def _traces_in(part: str, question: str) -> tuple[str, str] | None:
 def _repeats(text: str) -> tuple[str, str] | None:
     repeated = repetition(text)
     return None if repeated is None else ("repeats_itself", f"The text says again and again {repeated[:80]!r}.")
-
-
-def states_answer(text: str) -> bool:
-    r"""Whether a text states a final answer: "answer is X", "answer: X", \boxed{X} or "#### X"."""
-    return _FINAL_ANSWER.search(text) is not None
 
 
 def starts_with(text: str, beginning: str) -> bool:

@@ -24,19 +24,41 @@ def _leak(name: str, pattern: str, unless: str | None = None) -> Leak:
     return Leak(name, re.compile(pattern, re.IGNORECASE), None if unless is None else re.compile(unless, re.IGNORECASE))
 
 
+# What a final answer looks like when it is named; "a whole number" and "5 times as many" are no values.
+_VALUE = (
+    r"(?:(?:exactly|equal to|indeed) )?(?:\\?\$|\\\(|\*\*|[\u00a3\u20ac])*\s?(?:\\(?:boxed|d?frac)|-?[0-9][0-9.,]*"
+    r"(?! ?(?:times|digits?|or more|or less)\b)|\(?(?-i:[A-E])\)?(?=[\s.,;:)]|$))"
+)
+_IS = r"(?:is|was|must be|should be|has to be|ought to be)"
+_TRUE_ANSWER = r"the (?:correct|right|actual|true|known) (?:final )?(?:answer|solution|result)"
+_NOTE = r"(?:hint|note|explanation|feedback|comment|remark)"
+
 # The writer of a trajectory knows the question and their own work. These phrases know more.
 LEAKS: tuple[Leak, ...] = (
     _leak("ground_truth", r"\bground[- ]truths?\b"),
     _leak(
         "reference",
-        r"\b(?:the|a|this|that|your) reference(?=[,.;:]| (?:says|shows|states|gives|uses|has|answer|solution|text))|"
+        r"\ba reference(?=[,.;:]| (?:says|shows|states|gives|uses|has|answer|solution|text))|"
+        r"\b(?:the|this|that|your) reference\b(?! (?:angle|axis|circle|direction|frame|length|level|line|number"
+        r"|plane|point"
+        r"|position|rate|set|square|system|time|to|triangle|value|year)s?\b)|"
         r"\breference (?:solution|answer)s?\b",
         r"\breference\b",
     ),
-    _leak("answer_key", r"\b(?:answer|solution) keys?\b", r"\bkeys?\b"),
+    _leak(
+        "answer_key",
+        r"\b(?:answer|solution) keys?\b|\b(?:marking|mark|grading) schemes?\b|\bback of the book\b",
+        r"\bkeys?\b|\bschemes?\b|\bbooks?\b",
+    ),
     _leak(
         "given_answer",
-        r"\b(?:the|a) (?:given|provided|supplied|expected|official|gold(?:en)?|known|model|target|stated) answers?\b",
+        r"\b(?:the|a) (?:given|provided|supplied|expected|intended|official|gold(?:en)?|known|model|target"
+        r"|stated) answers?\b|"
+        r"\b(?:the|a) (?:expected|intended|official|provided|supplied) (?:final )?results?\b|"
+        r"\b(?:I|we) (?:was|were|am|are|have been|had been) (?:given|told|shown) the (?:correct |right "
+        r"|final )?(?:answer|solution)|"
+        r"\bthe answer (?:that )?(?:(?:I|we) )?(?:(?:was|were) )?(?:given|provided|supplied)\b(?! (?:by|as|in|that"
+        r"|above|to|for))",
     ),
     _leak(
         "given_solution",
@@ -50,6 +72,30 @@ LEAKS: tuple[Leak, ...] = (
         r"\b(?:correct|right) (?:answer|solution|result),? (?:(?:that|which) )?(?:(?:is|was|has been) )?"
         r"(?:provided|supplied|known|given(?! (?:by|as|in terms|that|to)\b))\b|"
         r"\b(?:correct|right) answer is (?:known|supposed|said) to be\b",
+    ),
+    _leak(
+        "compared_with_answer",
+        rf"\b(?:match|agree|contradict|equal|differ|coincid|conflict|disagree|align|deviat)\w* (?:(?:with|from"
+        rf"|to) )?{_TRUE_ANSWER}\b|"
+        rf"\b(?:given|knowing|since we know|because we know) (?:that )?{_TRUE_ANSWER}(?= (?:of|is|was|must|should"
+        rf"|has)\b|[,.;])|"
+        rf"\b(?:I|we) know (?:that )?the (?:(?:correct|right|true|actual) )?(?:final )?answer {_IS} {_VALUE}|"
+        rf"\b(?:correct|right|true|actual|known) (?:final )?answer of {_VALUE}",
+    ),
+    _leak(
+        "note",
+        rf"\b(?:the|this|that|your) {_NOTE}(?: given| above| provided| here| that was given)? (?:says|shows|states"
+        rf"|tells|points out"
+        r"|indicates|mentions|notes|explains)\b|"
+        rf"\b(?:according to|based on|as (?:stated|shown|given|noted|said) in|following) (?:the|this|that"
+        rf"|your) {_NOTE}\b",
+        rf"\b{_NOTE}s?\b",
+    ),
+    _leak(
+        "solution_says",
+        r"\bthe (?:right |correct |given |full |worked )?solution (?:says|shows|states|tells|explains|indicates"
+        r"|mentions)\b",
+        r"\bsolutions?\b",
     ),
     _leak(
         "according_to_solution",
@@ -80,6 +126,18 @@ LEAKS: tuple[Leak, ...] = (
     _leak("bracketed_label", r"(?<!\\)\[[a-z][a-z -]{0,40}\b(?:solution|answer|step|reflection|correction|error)\]"),
 )
 
+# Where a step is only doubted, the right answer is not known yet: "The correct answer is 17, so my step is off."
+# At the end of a continuation "So the right answer is 17." is honest.
+REFLECTION_LEAKS: tuple[Leak, ...] = (
+    _leak(
+        "known_answer",
+        rf"\b(?:correct|right|actual|true|real|proper) (?:final )?(?:answer|solution) {_IS} {_VALUE}|"
+        rf"\banswer (?:must|should|has to|ought to) be {_VALUE}|"
+        rf"\b(?:to|and) (?:get|reach|obtain|arrive at|end up with) the (?:correct|right"
+        rf"|true) (?:final )?answer,? {_VALUE}",
+    ),
+)
+
 _MARKUP = re.compile(
     r"### ?(?:Instruction|Response|Input)\b"  # the training template
     r"|<<[^<>=\n]{0,200}=[^<>\n]{0,100}>>"  # calculator notes of GSM8K
@@ -95,8 +153,10 @@ _MARKUP = re.compile(
 )
 
 
-def leak_in(text: str, question: str) -> str | None:
+def leak_in(text: str, question: str, reflection: bool = False) -> str | None:
     """The first giveaway in the text, as written there, or None.
+
+    reflection: the text is a reflection, which knows no final answer yet.
 
     Example:
         >>> leak_in("Wait, the reference solution has 5 here.", "What is 2 + 3?")
@@ -104,7 +164,7 @@ def leak_in(text: str, question: str) -> str | None:
         >>> leak_in("Its frame of reference moves.", "What is 2 + 3?") is None
         True
     """
-    for leak in LEAKS:
+    for leak in LEAKS + (REFLECTION_LEAKS if reflection else ()):
         found = leak.pattern.search(text)
         if found is not None and not leak.innocent_in(question):
             return found.group()

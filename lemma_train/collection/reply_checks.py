@@ -8,14 +8,19 @@ goes back to the teacher. Whether answers are right is for grading, and whether 
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
-from lemma_train.collection.filters import starts_with, states_answer
+from lemma_train.collection.filters import starts_with
 from lemma_train.collection.leaks import leak_in, markup_in
 from lemma_train.collection.reflections import is_reflection
 from lemma_train.collection.replies import ReplyFault
 from lemma_train.collection.steps import split_steps
 from lemma_train.collection.taxonomy import Taxonomy
+from lemma_train.collection.words import words
+from lemma_train.collection.working import states_answer
+from lemma_train.llm.offline.equations import equations_of
+from lemma_train.llm.offline.figures import Figures
 
 Fields = Mapping[str, Any]
 
@@ -102,7 +107,9 @@ def check_smoothing(fields: Fields, inputs: Fields) -> tuple[str, tuple[int, int
     """The new parts: prefix, where the wrong step lies in it, reflection and continuation.
 
     The wrong step is found by its words where they were kept, else as the fewest last steps of the prefix that hold all
-    of its numbers; without numbers it is the last step. The span is `[start, end)` characters of the new prefix.
+    of its numbers; without numbers it is the last step, which must keep half of its words. It may bring in no number
+    that neither prefix nor question had, no other sign of a sum, and no doubt. The span is `[start, end)` characters of
+    the new prefix.
 
     Raises:
         ReplyFault: `empty_field`, `no_reflection`, `leak`, `markup`, `no_final_answer`, `lost_mistake`, `too_short` or
@@ -119,6 +126,12 @@ def check_smoothing(fields: Fields, inputs: Fields) -> tuple[str, tuple[int, int
     if span is None:
         raise ReplyFault(
             "lost_mistake", "The prefix must end with the wrong step, still wrong, with every number that it had."
+        )
+    if not _keeps_the_mistake(prefix, span, inputs):
+        raise ReplyFault(
+            "lost_mistake",
+            "The prefix must end with the wrong step as wrong as it was: no new number, no other sign, no doubt in it; "
+            "the doubt begins in the reflection.",
         )
     before = sum(len(inputs[part]) for part in ("prefix", "reflection", "continuation"))
     _check_length("the whole text", len(prefix) + len(reflection) + len(continuation), before, slack=0)
@@ -142,7 +155,7 @@ def _filled(name: str, fields: Fields) -> str:
 
 
 def _clean(name: str, text: str, inputs: Fields) -> None:
-    if (found := leak_in(text, inputs["question"])) is not None:
+    if (found := leak_in(text, inputs["question"], reflection=name == "reflection")) is not None:
         raise ReplyFault("leak", f"The {name} must not say {found[:60]!r}; the writer knows nothing of it.")
     if (found := markup_in(text)) is not None:
         raise ReplyFault("markup", f"The {name} holds {found[:60]!r}; write plain text there.")
@@ -164,6 +177,43 @@ _NUMBER = re.compile(r"[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?")
 
 def _numbers(text: str) -> set[Decimal]:
     return {Decimal(written.replace(",", "")) for written in _NUMBER.findall(text)}
+
+
+_LABEL = re.compile(r"^\s*(?:[Ss]tep\s+)?[0-9]{1,2}[.):](?=\s)", re.MULTILINE)
+# "84 - 50 is 34, not 44", "one could think 44": the step is taken back where it is made.
+_TAKEN_BACK = re.compile(
+    r"\b(?:,|and|but) not\b|\bnot [$\u00a3\u20ac]?[0-9]|\brather than\b|\b(?:could|might|would|may) think\b"
+    r"|\bor rather\b|\b(?:wrongly|mistakenly|by mistake|supposedly|allegedly)\b",
+    re.IGNORECASE,
+)
+
+
+def _keeps_the_mistake(prefix: str, span: tuple[int, int], inputs: Fields) -> bool:
+    """Whether the step in this span of the new prefix is as wrong as the old one, as far as can be seen."""
+    part, old = prefix[slice(*span)], inputs["wrong_step"]
+    known = Figures.of(f"{inputs['question']}\n{inputs['prefix']}")
+    old_numbers = _numbers(inputs["prefix"]) | _numbers(inputs["question"])
+    for number in _numbers(_LABEL.sub("", prefix)) - old_numbers - {Decimal(1)}:
+        if not (known.has(Fraction(number)) or known.derives(Fraction(number))):
+            return False  # "half of it" may become "40 / 2"
+    for pattern in (_TAKEN_BACK.search, is_reflection):
+        if pattern(part) and not pattern(inputs["prefix"]):
+            return False
+    if _sums_turned(part, old):
+        return False
+    said = set(words(old))
+    return bool(_numbers(old)) or 2 * len(said & set(words(part))) >= len(said)
+
+
+def _sums_turned(part: str, old: str) -> bool:
+    """Whether a sum of the old step has other signs now, or another result."""
+    for now in equations_of(part):
+        for before in equations_of(old):
+            same = [n.value for n in now.left.numbers] == [n.value for n in before.left.numbers]
+            signs = [sign.text for sign in now.left.operators] == [sign.text for sign in before.left.operators]
+            if same and not (signs and now.right.value == before.right.value):
+                return True
+    return False
 
 
 def _wrong_span(prefix: str, wrong_step: str) -> tuple[int, int] | None:

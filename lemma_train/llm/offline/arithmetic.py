@@ -20,7 +20,8 @@ _MAX_WORDS_BETWEEN = 8  # a minus within so many words after a number subtracts 
 class Token:
     """A piece of text. kind: `num`, `op`, `(`, `)`, `=`, `word` or `break`; op is one of + - * / ^.
 
-    value: of a number, with the percent sign worked in. percent, money: what stands beside the numeral.
+    value: of a number, with the percent sign worked in. percent: whether that sign follows the numeral.
+    money: the currency sign before the numeral, "" where there is none.
     """
 
     kind: str
@@ -29,7 +30,13 @@ class Token:
     text: str
     value: Fraction = Fraction(0)
     percent: bool = False
-    money: bool = False
+    money: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The number with what stands beside it: "$7", "-£7", "25%"."""
+        digits = self.text.lstrip("-\\$£€ ")
+        return ("-" if self.value < 0 else "") + self.money + digits + ("%" if self.percent else "")
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ class Expression:
             if token.kind == "op" and not sign:
                 written += f" {token.text} "
             elif token.kind == "num":
-                written += ("$" if token.money else "") + token.text + ("%" if token.percent else "")
+                written += token.shown
             else:
                 written += token.text
         return written
@@ -108,7 +115,7 @@ def tokens_of(text: str) -> list[Token]:
     labels = {found.start(1) for found in _LABEL.finditer(text)}
     tokens: list[Token] = []
     formula = False
-    money_ends = -1
+    money, money_ends = "", -1
     for found in _TOKEN.finditer(text):
         kind, piece, start, end = found.lastgroup, found.group(), found.start(), found.end()
         previous = tokens[-1] if tokens else None
@@ -120,10 +127,9 @@ def tokens_of(text: str) -> list[Token]:
                 tokens.append(Token("break", start, end, piece))
                 continue
             value = Fraction(re.sub(r"[^\d.]", "", piece))
+            sign_before = money if money_ends == start else ""
             percent = re.match(r"\s?\\?%", text[end : end + 3]) is not None
-            tokens.append(
-                Token("num", start, end, piece, value / 100 if percent else value, percent, money_ends == start)
-            )
+            tokens.append(Token("num", start, end, piece, value / 100 if percent else value, percent, sign_before))
         elif found["power"]:
             tokens.append(Token("op", start, start + 1, "^"))
             tokens.append(Token("num", start + 2, end - 1, found["exponent"], Fraction(found["exponent"])))
@@ -132,7 +138,7 @@ def tokens_of(text: str) -> list[Token]:
                 formula = not formula
                 tokens.append(Token("break", start, end, piece))
             else:
-                money_ends = end
+                money, money_ends = piece[-1], end
         elif found["word"] or found["unit"] or found["aside"]:
             tokens += _word(piece, start, end, text, tokens, latex and formula and not found["aside"])
         elif kind in ("op", "named"):

@@ -4,9 +4,9 @@ Enters: the wrong beginning and the worked solution. Leaves: the steps of the co
 answer. What stood rightly before the mistake is not written again when going on. Words of doubt are in wording.py.
 """
 
-from fractions import Fraction
 from random import Random
 
+from lemma_train.llm.offline.chains import regrouped
 from lemma_train.llm.offline.wording import after, can_follow
 from lemma_train.llm.offline.worked_solution import ANSWER, WorkedSolution
 
@@ -44,11 +44,12 @@ def holds_throughout(right: WorkedSolution) -> bool:
     return all(equation.holds for equation in right.equations)
 
 
-def restarted(right: WorkedSolution, draw: Random) -> list[str]:
-    """The whole solution again, by other steps where it is a plain chain of sums, else told in another way."""
-    regrouped = _regrouped(right, draw)
-    if regrouped is not None:
-        return regrouped
+def restarted(right: WorkedSolution, draw: Random) -> tuple[list[str], bool]:
+    """The whole solution again, and whether it goes another way: only a plain chain of sums can be regrouped; any other
+    solution is told once more, with links and a check, the operands of its sums perhaps turned round."""
+    another = regrouped(right, draw)
+    if another is not None:
+        return another, True
     texts = [right.text[start:end] for start, end in right.steps]
     turned = draw.random() < 0.6
     steps = [_turned(right, i) if turned else texts[i] for i in range(len(texts))]
@@ -62,7 +63,7 @@ def restarted(right: WorkedSolution, draw: Random) -> list[str]:
     if check is not None and ANSWER.search(told[-1]):
         told.insert(len(told) - 1, check)
     opener = draw.choice(_OPENERS)
-    return [opener, *told] if opener else told
+    return ([opener, *told] if opener else told), False
 
 
 def _turned(right: WorkedSolution, step: int) -> str:
@@ -75,7 +76,7 @@ def _turned(right: WorkedSolution, step: int) -> str:
         a, sign, b = equation.left.tokens
         between = right.text[a.end : sign.start] + right.text[sign.end : b.start]
         whole = not any(number.percent or number.value < 1 for number in (a, b))
-        if sign.text in "+*" and not between.strip(" $") and a.money == b.money and whole:
+        if sign.text in "+*" and not between.strip(" $£€") and a.money == b.money and whole:
             written = b.text + right.text[a.end : b.start] + a.text
             text = text[: a.start - start] + written + text[b.end - start :]
     return text
@@ -104,70 +105,3 @@ def _check(right: WorkedSolution, draw: Random) -> str | None:
         "It fits, since {}.",
     )
     return draw.choice(words).format(inverse) if inverse else None
-
-
-def _regrouped(right: WorkedSolution, draw: Random) -> list[str] | None:
-    """A chain of gains and losses, with all gains first, or in another order; None where it is no such chain."""
-    chain = _terms(right)
-    if chain is None:
-        return None
-    first, rest = chain
-    gains, losses = [n for n in rest if n > 0], [-n for n in rest if n < 0]
-    told: list[str] = []
-
-    def total(numbers: list[Fraction], words: tuple[str, ...]) -> Fraction:
-        so_far = numbers[0]
-        for n in numbers[1:]:
-            told.append(f"{so_far} + {n} = {so_far + n}.")
-            so_far += n
-        if len(numbers) > 1:
-            told[-len(numbers) + 1] = f"{draw.choice(words)} {told[-len(numbers) + 1]}"
-        return so_far
-
-    if not gains or not losses:
-        ordered = sorted([first, *gains], reverse=True) if gains else [first]
-        if gains and ordered == [first, *gains]:
-            ordered = ordered[::-1]
-        whole = total(ordered, ("In another order:", "I add them in another order:", "Turned round, the sum goes:"))
-        lost = total(losses, ("All that is taken away:", "The losses together:")) if losses else Fraction(0)
-        if lost:
-            told.append(f"{draw.choice(('Then', 'That leaves', 'Now'))} {first} - {lost} = {first - lost}.")
-            whole = first - lost
-    else:
-        came = total(gains, ("All gains together:", "Everything that is added:", "The gains first:"))
-        went = total(losses, ("All losses together:", "Everything that is taken away:", "The losses:"))
-        up, down = f"{first} + {came} = {first + came}.", f"{first + came} - {went} = {first + came - went}."
-        told.append(f"{draw.choice(('With the start:', 'Added to the start:', 'Start and gains together:'))} {up}")
-        told.append(f"{draw.choice(('Less the losses:', 'Then the losses come off:', 'Without the losses:'))} {down}")
-        whole = first + came - went
-    final = right.numbers[right.final] if right.final is not None else None
-    if final is None or whole != final.value:
-        return None
-    return [f"{draw.choice(('Start with', 'The start is', 'Begin with'))} {first}.", *told, _last(right)]
-
-
-def _last(right: WorkedSolution) -> str:
-    return right.text[slice(*right.steps[-1])]
-
-
-def _terms(right: WorkedSolution) -> tuple[Fraction, list[Fraction]] | None:
-    """The start and the signed terms of "a + b = c. c - d = e." and so on, with no other words in it."""
-    so_far: Fraction | None = None
-    first, rest = Fraction(0), []
-    for equation in right.equations:
-        tokens = equation.left.tokens
-        if len(tokens) != 3 or tokens[1].text not in "+-" or equation.factor != 1 or tokens[2].value <= 0:
-            return None
-        if any(token.kind == "num" and (token.value.denominator != 1 or token.money) for token in tokens):
-            return None
-        if so_far is None:
-            first = tokens[0].value
-        elif tokens[0].value != so_far:
-            return None
-        rest.append(tokens[2].value if tokens[1].text == "+" else -tokens[2].value)
-        so_far = equation.right.value
-    bare = all(
-        right.text[a:b].startswith(("Start", "The answer")) or right.text[a:b][0] in "-0123456789"
-        for a, b in right.steps
-    )
-    return (first, rest) if len(rest) > 1 and bare else None

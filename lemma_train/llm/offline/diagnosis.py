@@ -2,7 +2,9 @@
 
 Enters: a student's steps, the question, and the worked solution where there is one. Leaves: a `Finding`. A step is
 wrong where its sum is not true, or where its numbers or signs are not those of the worked solution where it stands.
-Another right way is not told from a wrong one for certain: it is looked for only once the answer is wrong.
+Another
+right way is not told from a wrong one for certain, but for sums in another order; it is looked for only once the answer
+is wrong.
 """
 
 import re
@@ -11,6 +13,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from lemma_train.llm.offline.arithmetic import Expression, Token
+from lemma_train.llm.offline.chains import right_in_another_order
 from lemma_train.llm.offline.equations import CONVERSIONS, Equation
 from lemma_train.llm.offline.figures import written_like
 from lemma_train.llm.offline.worked_solution import ANSWER, WorkedSolution
@@ -90,7 +93,7 @@ def _fault_of_equation(
         should = f"{equation.left.plain} = {value}" if value else ""
         wrong = equation.right.plain
         return Finding(step, "calculation_error", "slip", equation.plain, should, wrong, value)
-    if right is None:
+    if right is None or right_in_another_order(student, equation, right):
         return None
     values = {number.value for number in right.numbers}
     strange = [n for n in equation.left.numbers if _from_nowhere(student, n) and n.value not in values]
@@ -104,7 +107,7 @@ def _fault_of_equation(
     if reached:
         return None  # worked out in fewer or more sums
     if strange:
-        return Finding(step, "referencing_context_value_error", "number", equation.plain, used=_shown(strange[0]))
+        return Finding(step, "referencing_context_value_error", "number", equation.plain, used=strange[0].shown)
     should = "" if model is None else model.plain
     return Finding(step, "question_misinterpretation", "unclear", equation.plain, should)
 
@@ -127,17 +130,13 @@ def _signs(side: Expression) -> list[str]:
     return [sign.text for sign in side.operators]
 
 
-def _shown(number: Token) -> str:
-    return ("$" if number.money else "") + number.text + ("%" if number.percent else "")
-
-
 def _value_text(equation: Equation) -> str:
     """The true value of the left side, written as the result was."""
     result = equation.right.tokens[0]
     if result.kind != "num":
         return ""
     text = written_like(result, equation.left.value)
-    return "" if text is None else ("$" if result.money else "") + text + ("%" if result.percent else "")
+    return "" if text is None else replace(result, text=text, value=equation.left.value).shown
 
 
 def _from_nowhere(student: WorkedSolution, number: Token) -> bool:
@@ -188,7 +187,7 @@ def _compared(
         odd: Token = next(
             number for number in (model if lacking else equation).left.numbers if number.value == (lacking or extra)[0]
         )
-        there, wanted = ("", _shown(odd)) if lacking else (_shown(odd), "")
+        there, wanted = ("", odd.shown) if lacking else (odd.shown, "")
         return Finding(step, kind, "lacking" if lacking else "extra", said, should, there, wanted)
     return None
 
@@ -213,8 +212,9 @@ def _other_operand(
         error_type = "confusing_formula_error"
     elif needed.value <= 12 and abs(used.value - needed.value) == 1 and "*" in _signs(model.left):
         error_type = "counting_error"
-    kind = "reading" if needed.value in student.figures.given else "operand"
-    return Finding(step, error_type, kind, said, should, _shown(used), _shown(needed))
+    found_too = any(other.right.value == needed.value for other in right.equations)
+    kind = "reading" if needed.value in student.figures.given and not found_too else "operand"
+    return Finding(step, error_type, kind, said, should, used.shown, needed.shown)
 
 
 def _other_result(
@@ -231,11 +231,11 @@ def _other_result(
     made_by = right.equations[right.results[number]]
     found = any(other.value == needed.value and other.start < used.start for other in student.numbers)
     if not found:
-        return Finding(step, "missing_step", "missing", said, made_by.plain, _shown(used), _shown(needed))
+        return Finding(step, "missing_step", "missing", said, made_by.plain, used.shown, needed.shown)
     parts = _values(made_by.left)
     two = len(made_by.left.numbers) == 2 and _signs(made_by.left) in (["-"], ["+"])
     kind = "confusing_concept_error" if two and used.value in parts else "referencing_previous_step_value_error"
-    return Finding(step, kind, "carried", said, should, _shown(used), _shown(needed))
+    return Finding(step, kind, "carried", said, should, used.shown, needed.shown)
 
 
 def _fault_of_statement(student: WorkedSolution, step: int, right: WorkedSolution | None) -> Finding | None:
@@ -253,7 +253,7 @@ def _fault_of_statement(student: WorkedSolution, step: int, right: WorkedSolutio
             return replace(finding, kind="statement")
     known = any(number.value == given.value for number in student.numbers[: student.final])
     error_type = "confusing_concept_error" if known else "contradictory_step"
-    return Finding(step, error_type, "statement", used=_shown(given), needed=_shown(wanted))
+    return Finding(step, error_type, "statement", used=given.shown, needed=wanted.shown)
 
 
 def _fault_of_words(student: WorkedSolution, step: int, right: WorkedSolution) -> Finding | None:
@@ -271,7 +271,7 @@ def _fault_of_words(student: WorkedSolution, step: int, right: WorkedSolution) -
             if source.kind == "result":
                 return _other_result(student, step, used, needed, right, source.number, "", "")
             error_type = "referencing_context_value_error"
-            return Finding(step, error_type, "statement", used=_shown(used), needed=_shown(needed))
+            return Finding(step, error_type, "statement", used=used.shown, needed=needed.shown)
     return None
 
 
@@ -284,5 +284,5 @@ def _number_from_nowhere(student: WorkedSolution, step: int, right: WorkedSoluti
     values = {number.value for number in right.numbers}
     for i, number in enumerate(student.numbers):
         if start <= number.start < end and student.sources[i].kind == "unknown" and number.value not in values:
-            return Finding(step, "referencing_context_value_error", "number", used=_shown(number))
+            return Finding(step, "referencing_context_value_error", "number", used=number.shown)
     return None

@@ -22,7 +22,7 @@ from lemma_train.llm.offline.worked_solution import WorkedSolution, as_one_answe
 from lemma_train.llm.protocol import Reply, Request
 
 # Goes into the key of stored replies: raise it by hand when replies change.
-VERSION = "2"
+VERSION = "3"
 
 # What an error is called where its own type is not on the list, nearest first.
 _NEAREST = {
@@ -169,7 +169,7 @@ def _fix(inputs: Mapping[str, Any], draw: Random) -> dict[str, Any]:
     steps = steps_left(right, before)
     if not steps:
         raise _Refusal("Nothing is left to do after this step.")
-    return {"reflection": reflection(finding, False, draw), "continuation": _joined(steps, inputs, right)}
+    return {"reflection": reflection(finding, draw), "continuation": _joined(steps, inputs, right)}
 
 
 def _restart(inputs: Mapping[str, Any], draw: Random) -> dict[str, Any]:
@@ -179,10 +179,9 @@ def _restart(inputs: Mapping[str, Any], draw: Random) -> dict[str, Any]:
     if not holds_throughout(right):
         raise _Refusal("The right solution holds a sum that I cannot follow.")
     finding, _ = _noticed(inputs, right)
-    return {
-        "reflection": reflection(finding, True, draw),
-        "continuation": _joined(restarted(right, draw), inputs, right),
-    }
+    steps, another_way = restarted(right, draw)
+    doubt = reflection(finding, draw, "another way" if another_way else "once more")
+    return {"reflection": doubt, "continuation": _joined(steps, inputs, right)}
 
 
 def _joined(steps: Sequence[str], inputs: Mapping[str, Any], right: WorkedSolution) -> str:

@@ -83,6 +83,8 @@ def written_like(number: Token, value: Fraction) -> str | None:
     if number.percent:
         value *= 100
     whole, sign = abs(value), "-" if value < 0 else ""
+    currency = re.match(r"-(\\?[$£€] ?)", number.text)  # "-$5" is one piece, "$5" is not
+    sign += currency[1] if currency else ""
     places = len(number.text.partition(".")[2])
     if whole.denominator == 1 and not (places and number.money):
         digits = str(whole.numerator)

@@ -12,13 +12,20 @@ from itertools import islice
 from random import Random
 
 from lemma_train.llm.offline.arithmetic import Token, is_latex, tokens_of
+from lemma_train.llm.offline.diagnosis import fault_in
 from lemma_train.llm.offline.mistakes import MAKERS, Mistake
-from lemma_train.llm.offline.worked_solution import WorkedSolution, as_one_answer, read_solution
+from lemma_train.llm.offline.worked_solution import WorkedSolution, as_one_answer, read_solution, read_steps
 
 _MOST_CANDIDATES = 60
 # In formulas a number is as often an index or a coefficient: only what stays within one sum is safe there.
 _IN_FORMULAS = ("calculation_error", "operator_error")
 _COMPARISON = re.compile(r"[<>]")
+_SPACED_THOUSANDS = re.compile(r"(?<![\d,.])\d{1,3}, \d{3}(?![\d.]\d)")  # "9, 240 ounces": read as two numbers
+# A step that opens so cannot be the first one, or speaks of the one before it.
+_FOLLOWS = re.compile(
+    r"(?:then|next|now|so|after|therefore|thus|hence|finally|also|second|third|from (?:there|here))\b", re.IGNORECASE
+)
+_REFERS_BACK = re.compile(r"(?:this|that|these|those|which)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -36,17 +43,21 @@ def inject(question: str, solution: str, answer: str, error_type: str, draw: Ran
     right = as_one_answer(read_solution(solution, question), answer)
     if right.final is None or not right.equations or _COMPARISON.search(right.text):
         return None
+    if _SPACED_THOUSANDS.search(right.text):
+        return None
     if is_latex(right.text) and error_type not in _IN_FORMULAS:
         return None
     for mistake in islice(MAKERS[error_type](right, draw), _MOST_CANDIDATES):
         wrong = _applied(right, mistake)
-        if wrong is not None:
-            return wrong
+        if wrong is not None and fault_in(read_steps(wrong.steps, question), wrong.wrong, right) is not None:
+            return wrong  # else the changed step is true after all, as a sum in another order is
     return None
 
 
 def _applied(right: WorkedSolution, mistake: Mistake) -> WrongSolution | None:
     dropped = frozenset() if mistake.dropped is None else frozenset({mistake.dropped})
+    if mistake.dropped is not None and _needed_by_the_next(right, mistake.dropped):
+        return None
     lefts = _edited_lefts(right, mistake)
     new = right.carried(mistake.changes, lefts, dropped)
     if new is None or right.final not in new:
@@ -71,6 +82,12 @@ def _applied(right: WorkedSolution, mistake: Mistake) -> WrongSolution | None:
         return None
     untrue = not dropped and any(i in right.results for i in mistake.changes)
     return WrongSolution(kept, wrong) if _reads_true(right, kept, wrong, len(dropped), untrue) else None
+
+
+def _needed_by_the_next(right: WorkedSolution, step: int) -> bool:
+    """Whether a step cannot be left out without a trace: the next one says "Then" as the first of all, or "This"."""
+    following = right.text[right.steps[step + 1][0] :] if step + 1 < len(right.steps) else ""
+    return bool(_REFERS_BACK.match(following)) or (step == 0 and bool(_FOLLOWS.match(following)))
 
 
 def _edited_lefts(right: WorkedSolution, mistake: Mistake) -> dict[int, str]:

@@ -267,7 +267,7 @@ def _irrelevant(solution: WorkedSolution, draw: Random) -> Iterator[Mistake]:
         last = equation.left.tokens[-1]
         if equation.left.operators and all(sign.text in "+-" for sign in equation.left.operators):
             for value in spare:
-                written = f" + {'$' if last.money else ''}{value}"
+                written = f" + {last.money}{value}"
                 yield Mistake(step, edits={(last.end, last.end): written})
 
 

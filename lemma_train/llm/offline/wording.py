@@ -7,6 +7,7 @@ the same. It says nothing about where the right numbers are known from.
 import re
 from collections.abc import Sequence
 from random import Random
+from typing import Literal
 
 from lemma_train.llm.offline.diagnosis import Finding
 
@@ -169,13 +170,24 @@ _MENDING = (
     ),
     *("I go on from there with the right step.", "Let me take it from there.", "Now the same step, corrected.", ""),
 )
-_STARTING_OVER = (
-    *("Let me start over and do it another way.", "I will begin again from the start.", "Let me try a different way."),
-    *("Better to start from scratch.", "Let me set this up anew.", "I will go back to the question and start again."),
-    *("Let me begin afresh and check each step.", "I will work it out from the beginning in another way."),
-    *("Let me drop this and start again more carefully.", "Let me take another approach.", "Time for a fresh start."),
-    *("I would rather start over.", "Let me think about the whole thing again.", "Let me go back to the beginning."),
-    *("I will set it up differently this time.", "Let me solve it again from what the question gives."),
+_ADDING = (
+    *("Let me do that first.", "Let me put that step in.", "I go back and do that first.", "So that comes first."),
+    *("Let me fill that in and go on.", "I will do that step and then continue.", "Let me take it from there.", ""),
+)
+_ONCE_MORE = (
+    *("Let me start over.", "I will begin again from the start.", "Better to start from scratch."),
+    *("I will go back to the question and start again.", "Let me begin afresh and check each step."),
+    *("Let me drop this and start again more carefully.", "I would rather start over."),
+    *("Let me think about the whole thing again.", "Let me go back to the beginning."),
+    *("Let me solve it again from what the question gives.", "Let me do the whole thing anew, step by step."),
+    *("I will go through all of it again.", "Let me work it out from the beginning once more."),
+)
+_ANOTHER_WAY = (
+    *("Let me start over and do it another way.", "Let me try a different way.", "Let me set this up anew."),
+    *("I will work it out from the beginning in another way.", "Let me take another approach."),
+    *("Time for a fresh start.", "I will set it up differently this time.", "Let me begin again in another order."),
+    *("I will start over and sort the numbers first.", "Let me go back and group the numbers differently."),
+    *("Better to start from scratch, in another order.", "Let me go back to the beginning and arrange it differently."),
 )
 _FIRST_WORDS = """
 The It That This What Before From If There Looking So Then Next Now First He She They In Each Since When Therefore Thus
@@ -189,12 +201,16 @@ def explanation(finding: Finding, draw: Random) -> str:
     return _filled(draw.choice(_EXPLANATIONS[_kind(finding)]), finding)
 
 
-def reflection(finding: Finding, starts_over: bool, draw: Random) -> str:
-    """The doubt, what is wrong, and what is done about it, in the first person."""
+def reflection(finding: Finding, draw: Random, start: Literal["no", "once more", "another way"] = "no") -> str:
+    """The doubt, what is wrong, and what is done about it, in the first person.
+
+    start: whether the step alone is mended, or the whole begun again, by the same steps or by others.
+    """
     noticed = _filled(draw.choice(_noticed(finding)), finding)
-    end = draw.choice(_STARTING_OVER if starts_over else _MENDING)
+    mending = _ADDING if finding.kind == "missing" else _MENDING
+    end = draw.choice({"no": mending, "once more": _ONCE_MORE, "another way": _ANOTHER_WAY}[start])
     parts = [after(draw.choice(_DOUBTS), noticed), end]
-    if starts_over and draw.random() < 0.3:
+    if start != "no" and draw.random() < 0.3:
         parts = [after(draw.choice(_DOUBTS), draw.choice(_VAGUE)), end]
     return " ".join(part for part in parts if part)
 
