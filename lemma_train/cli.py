@@ -121,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("run_a", type=Path, help="the folder of an evaluation: the one to improve on")
     compare.add_argument("run_b", type=Path, help="the folder of another")
     compare.add_argument(
-        "--allow", action="append", default=[], metavar="WHAT", help="may differ: template, prompts, decoding"
+        "--allow", action="append", default=[], metavar="WHAT", help="may differ: template, prompts, decoding, probe"
     )
     compare.add_argument("--json", action="store_true", help="print one JSON object")
     compare.set_defaults(run=_compare)

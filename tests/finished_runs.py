@@ -1,8 +1,10 @@
 """Folders as `lemma evaluate` leaves them, with made-up figures and answers, for the tests that read them."""
 
+import hashlib
 import json
 import math
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,19 @@ OUTCOMES = {
     "wrong_both": (False, False),
     "spoiled": (True, False),
 }
+
+# What a damaged file may hold in place of a value.
+NONSENSE = (None, "x", True, -1, float("nan"), 1e308, 10**400, [], [[5]], {}, {"value": "x"})
+
+
+def damaged(value: Any, nonsense: Any, depth: int = 20) -> Iterator[Any]:
+    """Copies of a JSON value, in each of which one part is replaced, at most so many levels deep."""
+    inside: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in inside:
+        for copy in [nonsense, *(damaged(part, nonsense, depth - 1) if depth > 1 else [])]:
+            whole = value.copy()
+            whole[key] = copy
+            yield whole
 
 
 def share(k: int, n: int) -> dict[str, Any]:
@@ -27,9 +42,10 @@ def share(k: int, n: int) -> dict[str, Any]:
 
 
 def sample(benchmark: str, number: int, right: float, draw: random.Random) -> dict[str, Any]:
-    """One line of samples.jsonl, right with the given chance."""
-    have, more = draw.randrange(2, 90), draw.randrange(2, 9)
-    thing, total = draw.choice(THINGS), have * more
+    """One line of samples.jsonl, right with the given chance. Its question depends on nothing but the first two."""
+    asked = random.Random(f"{benchmark} {number}")
+    have, more = asked.randrange(2, 90), asked.randrange(2, 9)
+    thing, total = asked.choice(THINGS), have * more
     correct, reflects = draw.random() < right, draw.random() < 0.35
     before = draw.random() < 0.3 if reflects else None
     opening = f"There are {more} boxes with {have} {thing} each. "
@@ -84,7 +100,10 @@ def write_run(
     extra: list[dict[str, Any]] | None = None,
     **changes: Any,
 ) -> Path:
-    """Write results.json and samples.jsonl. extra: further samples; changes: of results.json, None takes a key out."""
+    """Write results.json and samples.jsonl.
+
+    extra: further samples, of benchmarks without figures. changes: of results.json, None takes a key out.
+    """
     draw = random.Random(f"{name} {right}")
     samples = [
         sample(benchmark, number, right - 0.2 * (benchmark == "math"), draw)
@@ -109,19 +128,28 @@ def write_run(
         },
         "benchmarks": {name: _results(name, [s for s in samples if s["benchmark"] == name]) for name in benchmarks},
         "scorecard": _scorecard(samples),
-        "probe": {"recovered": share(41, 100), "reflected": share(66, 100)},
+        "probe": _probe(draw),
         "seconds": 345.6,
         "tokens_per_second": 1234.5,
         "loss_curve": [[step, 0.4 + math.exp(-step / 40)] for step in range(0, 200, 10)],
     }
     values = [entry["metrics"]["accuracy"]["value"] for entry in results["benchmarks"].values()]
     results["average"] = {"accuracy": sum(values) / len(values), "benchmarks": list(benchmarks)}
+    results["benchmarks"] |= {line["benchmark"]: {"questions": 1} for line in extra or []}
     results |= changes
     folder.mkdir(parents=True)
     held = {key: value for key, value in results.items() if value is not None}
     (folder / "results.json").write_text(json.dumps(held))
     (folder / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [*samples, *(extra or [])]))
+    sign(folder)
     return folder
+
+
+def sign(folder: Path) -> None:
+    """Write into results.json which samples.jsonl belongs to it, as an evaluation does; for files changed since."""
+    samples, file = (folder / "samples.jsonl").read_bytes(), folder / "results.json"
+    signed = {"lines": len(samples.splitlines()), "sha256": hashlib.sha256(samples).hexdigest()}
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"samples_file": signed}))
 
 
 def _results(name: str, samples: list[dict[str, Any]]) -> dict[str, Any]:
@@ -173,5 +201,33 @@ def _scorecard(samples: list[dict[str, Any]]) -> dict[str, Any]:
         **{name: share(count, len(reflecting)) for name, count in counts.items()},
         "repair_rate": share(counts["repaired"], counts["repaired"] + counts["wrong_both"]),
         "spoil_rate": share(counts["spoiled"], counts["spoiled"] + counts["idle_doubt"]),
-        "by_error_type": {},
+        "by_error_type": {
+            name: {"reflects": share(len(of_it), answers), "repair_rate": share(repaired, len(of_it))}
+            for name in TYPES
+            if (answers := sum(s["error_type"] == name for s in samples))
+            for of_it in [[s for s in reflecting if s["error_type"] == name]]
+            for repaired in [sum(s["outcome"] == "repaired" for s in of_it)]
+        },
+    }
+
+
+def _probe(draw: random.Random, items: int = 100) -> dict[str, Any]:
+    verdicts = [
+        {"id": f"p{n}", "recovered": draw.random() < 0.5, "reflected": draw.random() < 0.6, "strategy": "none"}
+        for n in range(items)
+    ]
+    reflected = [one for one in verdicts if one["reflected"]]
+    silent = [one for one in verdicts if not one["reflected"]]
+
+    def rates(held: list[dict[str, Any]]) -> dict[str, Any]:
+        return {key: share(sum(one[key] for one in held), len(held)) for key in ("recovered", "reflected")}
+
+    return {
+        **rates(verdicts),
+        "reflected_at_once": share(len(reflected) // 2, items),
+        "recovered_when_reflected": rates(reflected)["recovered"],
+        "recovered_when_silent": rates(silent)["recovered"],
+        "by_error_type": {name: rates(verdicts[k :: len(TYPES)]) for k, name in enumerate(TYPES)},
+        "boundaries": {"clean": items - 6, "with_break": 6, "apart": 0},
+        "verdicts": verdicts,
     }

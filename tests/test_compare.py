@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from finished_runs import NONSENSE, damaged, sign
 
 from lemma_train.errors import InputError
 from lemma_train.evaluation.compare import as_dict, as_text, compare
@@ -22,6 +23,7 @@ def write_run(folder, verdicts, **results):
             "sample": k,
             "question": f"How much is {i} + 1?",
             "reference": str(i + 1),
+            "response": "It is so.",
             "correct": verdict,
         }
         for name, rows in given.items()
@@ -40,6 +42,7 @@ def write_run(folder, verdicts, **results):
         "probe": None,
     }
     (folder / "results.json").write_text(json.dumps(standard | results))
+    sign(folder)
     return folder
 
 
@@ -84,6 +87,7 @@ def test_the_interval_is_that_of_the_paired_differences(pair):
 def test_questions_are_paired_by_id_not_by_place(pair):
     lines = (pair[1] / "samples.jsonl").read_text().splitlines()
     (pair[1] / "samples.jsonl").write_text("\n".join(reversed(lines)))
+    sign(pair[1])
     assert compare(*pair).benchmarks["sums"].gained == ["sums/4", "sums/5", "sums/6"]
 
 
@@ -190,7 +194,7 @@ def test_allowing_one_difference_does_not_allow_another(pair):
 
 @pytest.mark.parametrize("name", ["grader", "questions", "everything"])
 def test_what_cannot_be_allowed_is_refused(pair, name):
-    with pytest.raises(InputError, match="template, prompts or decoding"):
+    with pytest.raises(InputError, match="template, prompts, decoding or probe"):
         compare(*pair, allow=[name])
 
 
@@ -210,6 +214,7 @@ def test_other_questions_are_refused(tmp_path):
 def test_questions_whose_text_changed_under_the_same_id_are_refused(pair):
     file = pair[1] / "samples.jsonl"
     file.write_text(file.read_text().replace("How much is 3 + 1?", "How much is 3 + 2?"))
+    sign(pair[1])
     with pytest.raises(InputError, match="1 questions of sums have another text or reference, as sums/3"):
         compare(*pair)
 
@@ -235,7 +240,7 @@ def test_damaged_runs_are_named(pair, damage, named):
 def test_half_a_file_of_samples_is_refused(pair):
     file = pair[1] / "samples.jsonl"
     file.write_text("\n".join(file.read_text().splitlines()[:7]))
-    with pytest.raises(InputError, match=r"counts 10 questions of sums, samples\.jsonl has 7"):
+    with pytest.raises(InputError, match=r"has 7 lines where results\.json tells of 10"):
         compare(*pair)
 
 
@@ -251,6 +256,59 @@ def test_a_verdict_must_be_a_verdict(pair):
     file.write_text(file.read_text().replace("true", '"yes"'))
     with pytest.raises(InputError, match="'correct' must be true, false or null"):
         compare(*pair)
+
+
+def probe(verdicts, **others):
+    """Results of a probe. verdicts: item -> (recovered, reflected)."""
+    told = [{"id": name, "recovered": a, "reflected": b, "strategy": "none"} for name, (a, b) in verdicts.items()]
+    rates = {key: proportion(sum(one[key] for one in told), len(told)) for key in ("recovered", "reflected") if told}
+    return {**rates, "verdicts": told, **others}
+
+
+def test_the_probe_is_paired_item_by_item(pair):
+    items = [f"row{n}" for n in range(8)]
+    change(pair[0], lambda r: r.update(probe=probe({name: (n < 2, False) for n, name in enumerate(items)})))
+    change(pair[1], lambda r: r.update(probe=probe({name: (n > 0, True) for n, name in enumerate(items)})))
+    found = compare(*pair)
+    recovered, reflected = found.probe_paired["recovered"], found.probe_paired["reflected"]
+    assert (recovered.questions, recovered.difference, recovered.lost) == (8, 0.625, ["row0"])
+    assert recovered.p == mcnemar_exact(6, 1) and recovered.low < 0.625 < recovered.high
+    assert reflected.gained == items and reflected.p == mcnemar_exact(8, 0)
+    lines = as_text(found).splitlines()
+    assert lines[-3].startswith("Forced-error probe") and "items" in lines[-3]
+    assert lines[-2].split()[:5] == ["recovered", "8", "25.0", "87.5", "+62.5"]
+    assert as_dict(found)["probe_paired"]["recovered"]["gained"] == [f"row{n}" for n in range(2, 8)]
+
+
+def test_probes_with_other_items_are_refused_unless_allowed_and_then_not_paired(pair):
+    change(pair[0], lambda r: r.update(probe=probe({"row1": (True, True), "row2": (False, True)})))
+    change(pair[1], lambda r: r.update(probe=probe({"row1": (True, True), "row3": (False, True)})))
+    with pytest.raises(InputError, match=r"2 items of the probe are only in one of them, such as row2.*allow probe"):
+        compare(*pair)
+    found = compare(*pair, allow=["probe"])
+    assert found.probe_paired == {} and found.probe["recovered"]["b"] == proportion(1, 2)
+    assert "50.0 [9.5, 90.5] of 2" in as_text(found)
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE, ids=str)
+def test_no_damaged_value_ends_in_a_traceback(pair, nonsense):
+    card = {"repaired": proportion(1, 3), "repair_rate": proportion(0, 0), "by_error_type": {"slip": proportion(1, 2)}}
+    told = {"scorecard": card, "probe": probe({"row1": (True, False)})}
+    for run in pair:
+        change(run, lambda results: results.update(told))
+    file = pair[1] / "results.json"
+    results = json.loads(file.read_text())
+    tried = 0
+    for changed in damaged(results, nonsense):
+        file.write_text(json.dumps(changed))
+        tried += 1
+        try:
+            found = compare(*pair, allow=["template", "prompts", "decoding", "probe"])
+        except InputError:
+            continue
+        told = [line for line in as_text(found).splitlines() if not line.startswith("Allowed: ")]
+        assert "nan" not in "\n".join(told) and "NaN" not in json.dumps({**as_dict(found), "allowed": []})
+    assert tried > 50
 
 
 def test_the_text_is_a_table_in_percent(pair):
@@ -283,3 +341,7 @@ def test_the_dictionary_is_plain_json(pair):
 def test_names_cannot_steer_the_terminal(pair):
     change(pair[1], lambda results: results.update(name="fine\x1b[2Jgone"))
     assert "\x1b" not in as_text(compare(*pair))
+    change(pair[1], lambda results: results["benchmarks"].update({"bad\x1b[2J": {}}))
+    with pytest.raises(InputError, match="only B has the benchmarks") as refused:
+        compare(*pair)
+    assert "\x1b" not in str(refused.value)

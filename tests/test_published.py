@@ -13,6 +13,12 @@ def test_published_figures_are_chosen_by_the_base_model_as_a_whole_name():
         assert published_for([other]) is None
 
 
+def test_what_was_published_of_the_70b_model_alone_is_there():
+    published = published_for(["meta-llama/Meta-Llama-3-70B"])
+    assert [(row.method, row.accuracies) for row in published.rows] == [("LEMMA", {"gsm8k": 91.5, "math": 51.8})]
+    assert published.rows[0].table is None and not published.averaged and "README" in published.citation
+
+
 def test_published_figures_are_those_of_the_table(shared_data):
     columns = {"gsm8k": "GSM8K", "math": "MATH", "asdiv": "ASDIV", "deepmind_math": "Mathematics", "mawps": "MAWPS"}
     columns |= {"svamp": "SVAMP", "college_math": "CollegeMath", "average": "Avg"}

@@ -6,9 +6,10 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
-from finished_runs import hostile_sample, share, write_run
+from finished_runs import NONSENSE, damaged, hostile_sample, share, sign, write_run
 
 from lemma_train.errors import InputError
+from lemma_train.evaluation.compare import compare
 from lemma_train.evaluation.report import SAMPLES_PER_RUN, write_report
 
 
@@ -55,13 +56,30 @@ def report(tmp_path, *runs, **options):
     return out.read_text(encoding="utf-8")
 
 
+def cell(told):
+    """A proportion as tables show it that tell its number of trials."""
+    value, low, high = (100 * told[key] for key in ("value", "low", "high"))
+    return f"{value:.1f} {low:.1f}\u2013{high:.1f} of {told['n']}"
+
+
 def test_a_trained_model_stands_beside_the_published_figures_of_its_base(tmp_path):
     model = tmp_path / "final"
     model.mkdir()
     (model / "run.json").write_text(json.dumps({"recipe": {"model_name_or_path": "Qwen/Qwen2-Math-7B"}}))
     run = write_run(tmp_path / "run", questions=4, model=str(model))
     page = Page(report(tmp_path, run))
-    assert ["LEMMA 88.90k rows, table 9", "87.4", "62.9", "88.9", "77.2"] in page.rows
+    assert ["published: LEMMA 88.90k rows, table 9", "87.4", "62.9", "88.9", "77.2"] in page.rows
+    # Four questions beside figures over thousands: the page says so, in the head of the column and before the table.
+    assert page.rows[0][1] == "gsm8k 4 of 1,319 questions, 0\u2011shot"
+    text = (tmp_path / "report.html").read_text()
+    assert "a part of the questions was answered: 4 of 1,319 of gsm8k, 4 of 5,000 of math, 4 of 1,000 of svamp" in text
+    assert "; published figures are over all of them." in text
+
+
+def test_figures_of_whole_benchmarks_carry_no_caution(tmp_path):
+    text = report(tmp_path, write_run(tmp_path / "run", benchmarks=("gsm8k",), questions=1_319))
+    assert Page(text).rows[0][1] == "gsm8k 1,319 questions, 0\u2011shot"
+    assert 'class="cautions"' not in text
 
 
 def test_tables_hold_the_figures_of_the_results(tmp_path):
@@ -70,26 +88,34 @@ def test_tables_hold_the_figures_of_the_results(tmp_path):
     page = Page(report(tmp_path, tuned, base=base))
     assert page.rows[0] == [
         "model",
-        *("gsm8k 120 questions, 0\u2011shot", "math 120 questions, 0\u2011shot", "svamp 120 questions, 4\u2011shot"),
-        "average",
+        *("gsm8k 120 of 1,319 questions, 0\u2011shot", "math 120 of 5,000 questions, 0\u2011shot"),
+        *("svamp 120 of 1,000 questions, 4\u2011shot", "average"),
     ]
     names = ("gsm8k", "math", "svamp")
+    found = compare(base, tuned)
+
+    def beside(paired):
+        difference, low, high = (
+            f"{100 * value:+.1f}".replace("-", "\u2212") for value in (paired.difference, paired.low, paired.high)
+        )
+        return f"{difference}\n[{low},\u00a0{high}]"
+
     ours, theirs = (json.loads((run / "results.json").read_text()) for run in (tuned, base))
     expected = ["tuned"]
     for name in names:
         accuracy = ours["benchmarks"][name]["metrics"]["accuracy"]
-        points = 100 * (accuracy["value"] - theirs["benchmarks"][name]["metrics"]["accuracy"]["value"])
         value, low, high = (100 * accuracy[key] for key in ("value", "low", "high"))
-        expected.append(f"{value:.1f} {points:+.1f}, {low:.1f}\u2013{high:.1f}")
-    average = 100 * ours["average"]["accuracy"]
-    expected.append(f"{average:.1f} {average - 100 * theirs['average']['accuracy']:+.1f}")
-    assert page.rows[1][0] == "base model" and "," not in page.rows[1][1]
+        expected.append(f"{value:.1f} {low:.1f}\u2013{high:.1f} {beside(found.benchmarks[name])}")
+        shares = [run["benchmarks"][name]["metrics"]["accuracy"]["value"] for run in (theirs, ours)]
+        assert found.benchmarks[name].difference == pytest.approx(shares[1] - shares[0])
+    expected.append(f"{100 * ours['average']['accuracy']:.1f} {beside(found.overall)}")
+    assert page.rows[1][0] == "base model the base" and "[" not in page.rows[1][1]
     assert page.rows[2] == expected
-    card = ours["scorecard"]["repaired"]
-    correction = next(row for row in page.rows if row[0] == "tuned all")
-    assert correction[3] == f"{100 * card['value']:.1f} {100 * card['low']:.1f}\u2013{100 * card['high']:.1f}"
-    assert correction[-2].startswith("41.0 ")
-    graded = next(row for row in page.rows if row[0] == "tuned math" and len(row) == 5)
+    correction = next(row for row in page.rows if row[0] == "tuned" and len(row) == 9)
+    assert correction[3] == cell(ours["scorecard"]["repaired"])
+    of_math = next(row for row in page.rows if row[0] == "math tuned" and len(row) == 9)
+    assert of_math[3] == cell(ours["benchmarks"]["math"]["scorecard"]["repaired"])
+    graded = next(row for row in page.rows if row[0] == "math tuned" and len(row) == 5)
     assert graded[4] == str(ours["benchmarks"]["math"]["authors"]["disagreement_count"])
     assert any(row[0] == "Level 3 math" for row in page.rows)
     assert "<figcaption>Training loss" in (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -114,7 +140,99 @@ def test_runs_that_cannot_be_compared_are_named(tmp_path):
     assert "different numbers of questions of gsm8k" in text
     assert "The averages are over different benchmarks." in text
     assert "differ in decoding" not in text
-    assert 'class="cautions"' not in report(tmp_path, one)
+
+
+def test_differences_are_shown_only_where_the_questions_are_the_same(tmp_path):
+    base = write_run(tmp_path / "base", "base", 0.4, ("gsm8k", "svamp"), 20)
+    tuned = write_run(tmp_path / "tuned", "tuned", 0.8, ("gsm8k", "svamp"), 20)
+    samples = (tuned / "samples.jsonl").read_text()
+    (tuned / "samples.jsonl").write_text(samples.replace('"question_id": "svamp-7"', '"question_id": "svamp-99"'))
+    sign(tuned)
+    text = report(tmp_path, tuned, base=base)
+    row = Page(text).rows[2]
+    assert row[0] == "tuned" and "[" in row[1] and "[" not in row[2] and "[" not in row[3]
+    assert "The runs answered different questions of svamp." in text
+
+
+def test_error_types_and_the_probe_have_tables_of_their_own(tmp_path):
+    base, tuned = (write_run(tmp_path / name, name, right) for name, right in (("base", 0.4), ("tuned", 0.8)))
+    page = Page(report(tmp_path, tuned, base=base))
+    ours = json.loads((tuned / "results.json").read_text())
+    of_type = next(row for row in page.rows if row[0] == "missing step tuned")
+    card, probe = ours["scorecard"]["by_error_type"]["missing_step"], ours["probe"]["by_error_type"]["missing_step"]
+    told = [card["reflects"], card["repair_rate"], probe["recovered"], probe["reflected"]]
+    assert of_type[1:] == [cell(one) for one in told]
+    probed = next(row for row in page.rows if row[0] == "tuned" and len(row) == 7)
+    recovered = compare(base, tuned).probe_paired["recovered"]
+    assert probed[1].startswith(cell(ours["probe"]["recovered"]) + " ")
+    assert f"{100 * recovered.difference:+.1f}".replace("-", "\u2212") in probed[1]
+    assert probed[3] == cell(ours["probe"]["reflected_at_once"])
+    assert probed[-1] == "94 clean, 6 with break"
+    assert "<figcaption>Error types before and after" in (tmp_path / "report.html").read_text()
+
+
+def test_samples_of_several_runs_name_their_model_while_they_are_closed(tmp_path):
+    one, two = (write_run(tmp_path / name, name, questions=4) for name in ("one", "two"))
+    badges = re.findall(r'<summary><span class="badge run">(\w+)</span>', report(tmp_path, one, two))
+    assert badges == ["one"] * 12 + ["two"] * 12
+    assert "badge run" not in report(tmp_path, one)
+
+
+def test_long_names_in_pictures_keep_both_ends(tmp_path):
+    runs = [write_run(tmp_path / str(seed), f"llama-3-8b-of-one-family-seed-{seed}", questions=3) for seed in (1, 2)]
+    text = report(tmp_path, *runs)
+    assert {"llama-3-8b-of\u2026y-seed-1", "llama-3-8b-of\u2026y-seed-2"} <= set(
+        re.findall(r">([^<>]*seed-\d)</text>", text)
+    )
+
+
+def everywhere(value, nonsense):
+    """The value with every leaf replaced."""
+    if isinstance(value, dict):
+        return {key: everywhere(part, nonsense) for key, part in value.items()}
+    if isinstance(value, list):
+        return [everywhere(part, nonsense) for part in value]
+    return nonsense
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE, ids=str)
+def test_a_page_is_made_of_whatever_the_results_hold(tmp_path, nonsense):
+    run, base = (write_run(tmp_path / name, name, questions=3, benchmarks=("gsm8k",)) for name in ("run", "base"))
+    results = json.loads((run / "results.json").read_text())
+    changed = everywhere(results, nonsense) | {"samples_file": results["samples_file"]}
+    changed["probe"]["verdicts"] = results["probe"]["verdicts"]  # which are checked as they are read
+    (run / "results.json").write_text(json.dumps(changed))
+    text = report(tmp_path, run, base=base)
+    assert not re.search(r"\b(nan|inf)\b", re.sub(r"<section id=.settings.*", "", text, flags=re.DOTALL))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("nonsense", NONSENSE, ids=str)
+def test_no_damaged_value_ends_in_a_traceback(tmp_path, nonsense):
+    run = write_run(tmp_path / "run", questions=2, benchmarks=("gsm8k",))
+    file = run / "results.json"
+    made = 0
+    for changed in damaged(json.loads(file.read_text()), nonsense, depth=2):
+        file.write_text(json.dumps(changed))
+        try:
+            report(tmp_path, run)
+            made += 1
+        except InputError as error:
+            assert str(file) in str(error)
+    assert made > 40
+
+
+def test_samples_with_damaged_fields_are_shown_or_named(tmp_path):
+    plain = hostile_sample(0, "1 + 1 = 3. Wait. It is 2.")
+    fields = set(plain) - {"id", "question_id", "benchmark", "question", "reference", "response", "correct"}
+    extra = [
+        {**plain, "id": f"{key}{number}", key: nonsense}
+        for key in sorted(fields)
+        for number, nonsense in enumerate(NONSENSE)
+    ]
+    run = write_run(tmp_path / "run", questions=2, extra=extra)
+    text = report(tmp_path, run)
+    assert "It is 2." in text and "\nnan" not in text
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path):
@@ -164,6 +282,10 @@ def test_what_models_wrote_is_text_and_nothing_else(tmp_path):
     results = json.loads((run / "results.json").read_text())
     results["benchmarks"][evil] = results["benchmarks"].pop("svamp")
     (run / "results.json").write_text(json.dumps(results))
+    lines = [json.loads(line) for line in (run / "samples.jsonl").read_text().splitlines()]
+    named = [{**line, "benchmark": evil if line["benchmark"] == "svamp" else line["benchmark"]} for line in lines]
+    (run / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in named))
+    sign(run)
     text = report(tmp_path, run, run)
     page = Page(text)
     assert len(page.named("script")) == 1 and not page.named("img")
@@ -186,7 +308,7 @@ def test_what_models_wrote_is_text_and_nothing_else(tmp_path):
         "section",
     }
     allowed |= {"h2", "h3", "p", "div", "table", "thead", "tbody", "tr", "th", "td", "span", "figure", "figcaption"}
-    allowed |= {"label", "select", "option", "button", "article", "details", "summary", "mark", "script"}
+    allowed |= {"b", "label", "select", "option", "button", "article", "details", "summary", "mark", "script"}
     allowed |= {"svg", "g", "defs", "clippath", "path", "rect", "text", "use"}
     assert {tag for tag, _ in page.tags} <= allowed
     for tag, attributes in page.tags:

@@ -81,6 +81,17 @@ def test_a_browser_shows_the_page_and_asks_for_nothing_else(browser, page, trap)
     assert trap[1] == []
 
 
+def test_seven_benchmarks_with_their_differences_fit_on_a_wide_screen(browser, page):
+    browser.look(1280, False)
+    browser.open(page.as_uri())
+    frame = "document.querySelector('#accuracy .scroll')"
+    assert browser.run(f"{frame}.querySelectorAll('.change').length") == 8
+    assert browser.run(f"{frame}.scrollWidth <= {frame}.clientWidth")
+    # The names of models keep room beside them, and a difference stands on lines of its own.
+    assert browser.run(f"{frame}.querySelector('td').offsetWidth") >= 180
+    assert browser.run(f"{frame}.querySelector('.change').offsetHeight") >= 30
+
+
 def test_the_policy_forbids_what_escaping_should_have_stopped(browser, page, trap):
     """The second wall: the page with a script and a picture put into it loads and runs neither."""
     broken = page.with_name("broken.html")
@@ -116,6 +127,17 @@ def test_filters_choose_samples_and_stand_in_the_address(browser, page):
     browser.open(f"{page.as_uri()}#outcome=nonsense&correct=false")
     verdicts = browser.run(f"{CARDS}.map((card) => card.dataset.correct)")
     assert set(verdicts) == {"false"}
+
+    # In the same tab an address is the whole choice: what it does not name is chosen no more.
+    browser.open("about:blank")
+    browser.open(f"{page.as_uri()}#outcome=spoiled")
+    assert set(browser.run(f"{CARDS}.map((card) => card.dataset.outcome)")) == {"spoiled"}
+    moved = "new Promise((done) => { addEventListener('hashchange', () => setTimeout(done)); location.hash = '%s'; })"
+    browser.run(moved % "benchmark=math")
+    shown = browser.run(f"{CARDS}.map((card) => [card.dataset.outcome, card.dataset.benchmark])")
+    assert {benchmark for _, benchmark in shown} == {"math"} and len({outcome for outcome, _ in shown}) > 2
+    browser.run(moved % "settings")
+    assert browser.run(f"{CARDS}.length") == len(shown)
 
     browser.run("document.getElementById('open').click()")
     assert browser.run(f"{CARDS}.every((card) => card.firstElementChild.open)")

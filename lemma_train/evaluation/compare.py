@@ -1,8 +1,7 @@
 """Is one evaluation better than another: the same questions, paired.
 
 Enters: the folders of two finished evaluations. Leaves: a `Comparison`, as text or as a plain dictionary. Runs that
-were not measured alike are refused. It grades nothing; verdicts are those of `samples.jsonl`, of which one line at a
-time is read.
+were not measured alike are refused. It grades nothing; verdicts are those of `samples.jsonl`.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -10,14 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lemma_train.errors import InputError
-from lemma_train.evaluation.compared_runs import ComparedRun, read_compared_run
-from lemma_train.evaluation.intervals import bootstrap, mcnemar_exact
+from lemma_train.evaluation.finished_run import FinishedRun, read_finished_run
 from lemma_train.evaluation.marked_text import one_line
+from lemma_train.evaluation.pairing import Paired, paired, probe_shares, shares_of
+from lemma_train.evaluation.result_values import at, proportion
 
-ALLOWABLE = ("template", "prompts", "decoding")
+ALLOWABLE = ("template", "prompts", "decoding", "probe")
 """Differences between two runs that can be allowed. Other questions and another grader cannot."""
 
 _LISTED = 5  # ids of a direction in the text; the dictionary has all
@@ -26,38 +24,13 @@ _PROBE = ("recovered", "reflected")
 
 
 @dataclass(frozen=True)
-class Paired:
-    """Two runs on the same questions.
-
-    questions: that could be graded in both. ungradable: left out, as their reference could not be read.
-    accuracy_a, accuracy_b: the mean over questions of the share of right samples, in [0, 1]; over all benchmarks the
-        plain mean of their accuracies. None where no question could be graded.
-    difference: accuracy_b - accuracy_a. low, high: its 95% paired bootstrap interval; over all benchmarks questions are
-        drawn within each benchmark.
-    p: two-sided, of McNemar's exact test; with several samples a question, of the exact sign test over questions. Over
-        all benchmarks every question counts the same, so it can differ in direction from `difference`.
-    gained: ids of the questions that B answers rightly and A wrongly (with several samples: more often rightly).
-    lost: the other way round.
-    scorecard: rate of self-correction -> {"a": ..., "b": ...}, each a proportion as in results.json or None.
-    """
-
-    questions: int
-    ungradable: int
-    accuracy_a: float | None
-    accuracy_b: float | None
-    difference: float | None
-    low: float | None
-    high: float | None
-    p: float | None
-    gained: list[str]
-    lost: list[str]
-    scorecard: dict[str, dict[str, Any]]
-
-
-@dataclass(frozen=True)
 class Comparison:
-    """name_a, name_b: the runs. overall: all benchmarks. probe: as `Paired.scorecard`, of the forced-error probe.
+    """Two runs side by side.
 
+    name_a, name_b: the runs. overall: all benchmarks together.
+    probe: rates of the forced-error probe, as `Paired.scorecard`.
+    probe_paired: `recovered` and `reflected` over the items of the probe, paired as questions are; empty where a run
+        has no probe, or where other items were allowed.
     allowed: what differs between the runs and was allowed to, one sentence each.
     """
 
@@ -66,6 +39,7 @@ class Comparison:
     benchmarks: dict[str, Paired]
     overall: Paired
     probe: dict[str, dict[str, Any]]
+    probe_paired: dict[str, Paired]
     allowed: list[str]
 
 
@@ -76,8 +50,9 @@ def compare(run_a: Path, run_b: Path, seed: int = 0, allow: Collection[str] = ()
         run_a, run_b: folders with `results.json` and `samples.jsonl`; A is the one to improve on.
         seed: of the bootstrap.
         allow: what may differ all the same, of `ALLOWABLE`: the prompt `template`; `prompts`, the number of worked
-            examples or their text; `decoding`. The seed of decoding may always differ. With another template the
-            texts of worked examples cannot be compared, only their number.
+            examples or their text; `decoding`; the items of the `probe`, whose rates then stand side by side unpaired.
+            The seed of decoding may always differ. With another template the texts of worked examples cannot be
+            compared, only their number.
 
     Raises:
         InputError: a folder holds no finished evaluation, or the runs differ in what is not allowed; all differences
@@ -91,8 +66,8 @@ def compare(run_a: Path, run_b: Path, seed: int = 0, allow: Collection[str] = ()
     unknown = sorted(set(allow) - set(ALLOWABLE))
     if unknown:
         raise InputError(f"allow: {unknown[0]!r} is not a difference that can be allowed; name {_listed(ALLOWABLE)}.")
-    a, b = read_compared_run(run_a), read_compared_run(run_b)
-    differences = [*_settings_differ(a, b), *_questions_differ(a, b)]
+    a, b = read_finished_run(run_a), read_finished_run(run_b)
+    differences = [*_settings_differ(a, b), *_questions_differ(a, b), *_probes_differ(a, b)]
     refused = [(kind, said) for kind, said in differences if kind not in allow]
     if refused:
         kinds = list(dict.fromkeys(kind for kind, _ in refused))
@@ -123,7 +98,7 @@ def as_text(comparison: Comparison) -> str:
     header = ("", "questions", "A", "B", "B - A", "95% interval", "p", "gained", "lost")
     several = len(comparison.benchmarks) > 1
     entries = [*comparison.benchmarks.items(), *([("average", comparison.overall)] if several else [])]
-    lines += ["", *_table([header, *(_row(one_line(name), paired) for name, paired in entries)])]
+    lines += ["", *_table([header, *(_row(one_line(name), found) for name, found in entries)])]
     overall = comparison.overall
     if overall.ungradable:
         lines.append(f"Left out: {overall.ungradable:,} questions whose reference cannot be read.")
@@ -131,19 +106,27 @@ def as_text(comparison: Comparison) -> str:
         if ids:
             more = f" and {len(ids) - _LISTED:,} more" if len(ids) > _LISTED else ""
             lines.append(f"{said}: {', '.join(map(one_line, ids[:_LISTED]))}{more}")
-    for title, rates in (("Self-correction", overall.scorecard), ("Forced-error probe", comparison.probe)):
+    if comparison.probe_paired:
+        titled = ("Forced-error probe", "items", *header[2:])
+        rows = [_row(name, found) for name, found in comparison.probe_paired.items()]
+        lines += ["", *_table([titled, *rows])]
+        unread = comparison.probe_paired["recovered"].ungradable
+        lines += [f"Left out of recovered: {unread:,} items whose reference cannot be read."] if unread else []
+    probe = {} if comparison.probe_paired else comparison.probe
+    for title, rates in (("Self-correction", overall.scorecard), ("Forced-error probe", probe)):
         if rates:
             rows = [(name.replace("_", " "), _share(pair["a"]), _share(pair["b"])) for name, pair in rates.items()]
             lines += ["", *_table([(title, "A", "B"), *rows])]
     return "\n".join(lines)
 
 
-def _settings_differ(a: ComparedRun, b: ComparedRun) -> Iterable[tuple[str, str]]:
+def _settings_differ(a: FinishedRun, b: FinishedRun) -> Iterable[tuple[str, str]]:
     def pair(key: str, of: Mapping[str, Any] = a.results, other: Mapping[str, Any] = b.results) -> tuple[Any, Any]:
         return of.get(key), other.get(key)
 
     def told(name: str, values: tuple[Any, Any]) -> str:
-        return f"{name} is {values[0]!r} in A and {values[1]!r} in B"
+        a, b = (one_line(repr(value)) for value in values)
+        return f"{one_line(name)} is {a} in A and {b} in B"
 
     templates = pair("template_fingerprint")
     if templates[0] != templates[1]:
@@ -165,95 +148,76 @@ def _settings_differ(a: ComparedRun, b: ComparedRun) -> Iterable[tuple[str, str]
                 yield "prompts", told(f"{key} of {name}", values)
 
 
-def _questions_differ(a: ComparedRun, b: ComparedRun) -> Iterable[tuple[str, str]]:
+def _questions_differ(a: FinishedRun, b: FinishedRun) -> Iterable[tuple[str, str]]:
     for run, other, letter in ((a, b, "A"), (b, a, "B")):
         only = [name for name in run.questions if name not in other.questions]
         if only:
-            yield "questions", f"only {letter} has the benchmarks {', '.join(only)}"
+            yield "questions", f"only {letter} has the benchmarks {', '.join(map(one_line, only))}"
     for name in [name for name in a.questions if name in b.questions]:
         of_a, of_b = a.questions[name], b.questions[name]
         for mine, others, letter in ((of_a, of_b, "A"), (of_b, of_a, "B")):
             alone = [question for question in mine if question not in others]
             if alone:
-                yield "questions", f"{len(alone):,} questions of {name} are only in {letter}, such as {alone[0]}"
+                such = f"{one_line(name)} are only in {letter}, such as {one_line(alone[0])}"
+                yield "questions", f"{len(alone):,} questions of {such}"
         altered = [question for question in of_a if question in of_b and of_a[question].text != of_b[question].text]
         if altered:
-            yield "questions", f"{len(altered):,} questions of {name} have another text or reference, as {altered[0]}"
+            such = f"{one_line(name)} have another text or reference, as {one_line(altered[0])}"
+            yield "questions", f"{len(altered):,} questions of {such}"
 
 
-def _compared(a: ComparedRun, b: ComparedRun, seed: int, allowed: list[str]) -> Comparison:
-    benchmarks: dict[str, Paired] = {}
-    shares: list[tuple[np.ndarray, np.ndarray]] = []
-    for name, of_a in a.questions.items():
-        of_b = b.questions[name]
-        graded = [question for question in of_a if of_a[question].gradable and of_b[question].gradable]
-        share_a = np.array([of_a[question].share for question in graded])
-        share_b = np.array([of_b[question].share for question in graded])
-        gained = [question for question, less, more in zip(graded, share_a, share_b, strict=True) if more > less]
-        lost = [question for question, more, less in zip(graded, share_a, share_b, strict=True) if more > less]
-        cards = [run.results["benchmarks"][name].get("scorecard") for run in (a, b)]
-        rates = _rates(cards[0], cards[1], _CARD)
-        here = [(share_a, share_b)] if graded else []
-        shares += here
-        benchmarks[name] = _paired(here, len(of_a) - len(graded), gained, lost, rates, seed)
-    overall = _paired(
-        shares,
-        sum(paired.ungradable for paired in benchmarks.values()),
-        [question for paired in benchmarks.values() for question in paired.gained],
-        [question for paired in benchmarks.values() for question in paired.lost],
-        _rates(a.results.get("scorecard"), b.results.get("scorecard"), _CARD),
-        seed,
-    )
+def _probes_differ(a: FinishedRun, b: FinishedRun) -> Iterable[tuple[str, str]]:
+    if a.probed is not None and b.probed is not None:
+        apart = a.probed.keys() ^ b.probed.keys()
+        if apart:
+            yield "probe", f"{len(apart):,} items of the probe are only in one of them, such as {one_line(min(apart))}"
+
+
+def _compared(a: FinishedRun, b: FinishedRun, seed: int, allowed: list[str]) -> Comparison:
+    shares = {name: shares_of(of_a, b.questions[name]) for name, of_a in a.questions.items()}
+    benchmarks = {}
+    for name, held in shares.items():
+        cards = [at(run.benchmarks, name, "scorecard") for run in (a, b)]
+        benchmarks[name] = paired([held], seed, _rates(cards[0], cards[1], _CARD))
+    rates = _rates(a.results.get("scorecard"), b.results.get("scorecard"), _CARD)
+    overall = paired(list(shares.values()), seed, rates)
     probe = _rates(a.results.get("probe"), b.results.get("probe"), _PROBE)
-    return Comparison(a.name, b.name, benchmarks, overall, probe, allowed)
-
-
-def _paired(
-    shares: list[tuple[np.ndarray, np.ndarray]],
-    ungradable: int,
-    gained: list[str],
-    lost: list[str],
-    scorecard: dict[str, dict[str, Any]],
-    seed: int,
-) -> Paired:
-    if not shares:
-        return Paired(0, ungradable, None, None, None, None, None, None, gained, lost, scorecard)
-    a, b = (float(np.mean([pair[i].mean() for pair in shares])) for i in (0, 1))
-    low, high = bootstrap(*(share_b - share_a for share_a, share_b in shares), seed=seed)
-    questions = sum(len(share_a) for share_a, _ in shares)
-    p = mcnemar_exact(len(gained), len(lost))
-    return Paired(questions, ungradable, a, b, b - a, low, high, p, gained, lost, scorecard)
+    items = {key: probe_shares(a, b, key) for key in _PROBE}
+    probe_paired = {key: paired([held], seed) for key, held in items.items() if held is not None}
+    return Comparison(a.name, b.name, benchmarks, overall, probe, probe_paired, allowed)
 
 
 def _rates(a: Any, b: Any, names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Those rates that at least one of the runs has."""
-    cards = [card if isinstance(card, dict) else {} for card in (a, b)]
-    return {
-        name: {"a": cards[0].get(name), "b": cards[1].get(name)}
-        for name in names
-        if any(card.get(name) is not None for card in cards)
-    }
+    rates = {name: {"a": _plain(at(a, name)), "b": _plain(at(b, name))} for name in names}
+    return {name: pair for name, pair in rates.items() if any(pair.values())}
 
 
-def _row(name: str, paired: Paired) -> tuple[str, ...]:
+def _plain(rate: Any) -> dict[str, Any] | None:
+    """A proportion of results.json with nothing damaged in it, or None where nothing is left of it."""
+    share = proportion(rate)
+    return None if share.value is None and share.n is None else asdict(share)
+
+
+def _row(name: str, found: Paired) -> tuple[str, ...]:
     figures: tuple[str, ...] = ("-",) * 5
-    if paired.difference is not None and paired.p is not None:
+    if found.difference is not None and found.p is not None:
         a, b, difference, low, high = (
             100 * value
-            for value in (paired.accuracy_a, paired.accuracy_b, paired.difference, paired.low, paired.high)
+            for value in (found.accuracy_a, found.accuracy_b, found.difference, found.low, found.high)
             if value is not None
         )
-        p = "<0.0001" if paired.p < 0.0001 else f"{paired.p:.4f}"
+        p = "<0.0001" if found.p < 0.0001 else f"{found.p:.4f}"
         figures = (f"{a:.1f}", f"{b:.1f}", f"{difference:+.1f}", f"[{low:+.1f}, {high:+.1f}]", p)
-    return (name, f"{paired.questions:,}", *figures, f"{len(paired.gained):,}", f"{len(paired.lost):,}")
+    return (name, f"{found.questions:,}", *figures, f"{len(found.gained):,}", f"{len(found.lost):,}")
 
 
-def _share(rate: Any) -> str:
-    """A proportion of results.json as text; a dash where it has no value."""
-    if not isinstance(rate, dict) or rate.get("value") is None:
+def _share(rate: Mapping[str, Any] | None) -> str:
+    """A proportion as text; a dash where it has no value."""
+    if rate is None or rate["value"] is None:
         return "-"
-    interval = "" if rate.get("low") is None else f" [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
-    return f"{100 * rate['value']:.1f}{interval} of {rate.get('n', 0):,}"
+    interval = "" if rate["low"] is None else f" [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
+    return f"{100 * rate['value']:.1f}{interval}" + ("" if rate["n"] is None else f" of {rate['n']:,}")
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:

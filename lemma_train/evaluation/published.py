@@ -16,11 +16,15 @@ _FILE = Path(__file__).with_name("published.yaml")
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """One method. accuracies: benchmark (or `average`) -> accuracy in %; those not published are left out."""
+    """One method.
+
+    samples: rows of training data, where they are told. table: of the paper; None where the figures are not in one.
+    accuracies: benchmark (or `average`) -> accuracy in %; those not published are left out.
+    """
 
     method: str
     samples: str | None
-    table: int
+    table: int | None
     accuracies: dict[str, float]
 
 
@@ -32,6 +36,10 @@ class Published:
     citation: str
     benchmarks: tuple[str, ...]
     rows: tuple[PublishedRow, ...]
+
+    @property
+    def averaged(self) -> bool:
+        return any("average" in row.accuracies for row in self.rows)
 
 
 def published_for(model_names: Iterable[str]) -> Published | None:
@@ -58,7 +66,9 @@ def published_for(model_names: Iterable[str]) -> Published | None:
                 )
                 for row in entry["rows"]
             ]
-            return Published(entry["base"], content["citation"], tuple(columns[:-1]), tuple(rows))
+            return Published(
+                entry["base"], entry.get("citation", content["citation"]), tuple(columns[:-1]), tuple(rows)
+            )
     return None
 
 

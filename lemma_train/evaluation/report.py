@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from lemma_train.errors import InputError
-from lemma_train.evaluation import report_charts, report_tables
+from lemma_train.evaluation import report_charts, report_correction, report_tables
+from lemma_train.evaluation.finished_run import FinishedRun, read_finished_run
 from lemma_train.evaluation.marked_text import marked, one_line, shortened
 from lemma_train.evaluation.published import published_for
+from lemma_train.evaluation.report_cells import Table
 from lemma_train.evaluation.report_conditions import cautions, settings
-from lemma_train.evaluation.report_runs import Run, at, number, proportion, read_run
-from lemma_train.evaluation.report_tables import Table
 from lemma_train.evaluation.report_text import markdown
+from lemma_train.evaluation.result_values import at, number, proportion
 from lemma_train.whole_file import whole_file, write_faults_named
 
 SAMPLES_PER_RUN = 200
@@ -36,6 +37,10 @@ _PLACES = (
     *(("accuracy", "Accuracy"), ("charts", "Pictures"), ("correction", "Self-correction"), ("rules", "Grading")),
     *(("answers", "Answers"), ("samples", "Samples"), ("settings", "How it was measured")),
 )
+
+
+# Tables that may be missing.
+_OPTIONAL = ("correction", "by_benchmark", "types", "probe", "rules", "disagreements", "levels")
 
 
 def write_report(runs: list[Path], out: Path, base: Path | None = None, seed: int = 0) -> None:
@@ -58,12 +63,16 @@ def write_report(runs: list[Path], out: Path, base: Path | None = None, seed: in
         raise InputError("No run was named; give at least one output_dir of `lemma evaluate`.")
     if out.suffix == ".md":
         raise InputError(f"{out}: the page needs another suffix than .md, which the text beside it gets; try .html.")
-    read = [read_run(folder, SAMPLES_PER_RUN, seed) for folder in folders]
+    read = [read_finished_run(folder, SAMPLES_PER_RUN, seed, needs_samples=False) for folder in folders]
     _name_apart(read)
     published = published_for(name for run in read for name in run.model_names)
+    first, names = (read[0] if base else None), report_tables.benchmark_names(read)
     tables = {
-        "accuracy": report_tables.headline(read, read[0] if base else None, published),
-        "correction": report_tables.self_correction(read),
+        "accuracy": report_tables.headline(read, first, published, seed),
+        "correction": report_correction.self_correction(read),
+        "by_benchmark": report_correction.self_correction(read, names) if len(names) > 1 else None,
+        "types": report_correction.error_types(read),
+        "probe": report_correction.probe(read, first, seed),
         "rules": report_tables.rules(read),
         "disagreements": report_tables.disagreements(read),
         "answers": report_tables.answers(read),
@@ -72,12 +81,12 @@ def write_report(runs: list[Path], out: Path, base: Path | None = None, seed: in
     }
     held = {name: table for name, table in tables.items() if table is not None}
     title = "Evaluation of " + (read[0].name if len(read) == 1 else f"{len(read)} models")
-    said = cautions(read)
+    said = cautions(read, published is not None)
     text = markdown(title, said, held.values(), out.name)
-    _write({out: _page(title, said, read, held), out.with_suffix(".md"): text})
+    _write({out: _page(title, said, read, held, first is not None), out.with_suffix(".md"): text})
 
 
-def _name_apart(runs: Sequence[Run]) -> None:
+def _name_apart(runs: Sequence[FinishedRun]) -> None:
     """Runs that share a name get their number behind it."""
     shared = Counter(run.name for run in runs)
     for position, run in enumerate(runs, start=1):
@@ -85,7 +94,9 @@ def _name_apart(runs: Sequence[Run]) -> None:
             run.name = f"{run.name} ({position})"
 
 
-def _page(title: str, said: Sequence[str], runs: Sequence[Run], tables: Mapping[str, Table]) -> str:
+def _page(
+    title: str, said: Sequence[str], runs: Sequence[FinishedRun], tables: Mapping[str, Table], based: bool
+) -> str:
     import jinja2
 
     here = Path(__file__).parent
@@ -95,6 +106,7 @@ def _page(title: str, said: Sequence[str], runs: Sequence[Run], tables: Mapping[
         loader=jinja2.FileSystemLoader(here), autoescape=True, undefined=jinja2.StrictUndefined, auto_reload=False
     )
     held = {*tables, "charts", *(["samples"] if samples else [])}
+    held |= {"correction"} if held & {"types", "probe"} else set()
     return environment.get_template("report_page.jinja").render(
         title=title,
         policy=f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; img-src data:; "
@@ -103,10 +115,9 @@ def _page(title: str, said: Sequence[str], runs: Sequence[Run], tables: Mapping[
         script=script,
         places=[(place, label) for place, label in _PLACES if place in held],
         cautions=said,
-        tables={name: tables.get(name) for name in (*tables, "correction", "rules", "disagreements", "levels")},
+        tables={name: tables.get(name) for name in (*tables, *_OPTIONAL)},
         runs=runs,
-        series=report_charts.SERIES,
-        charts=_charts(runs),
+        charts=_charts(runs, based),
         disagreeing=_disagreeing(runs),
         samples=samples,
         filters=_filters(samples),
@@ -117,18 +128,20 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _charts(runs: Sequence[Run]) -> list[dict[str, Any]]:
+def _charts(runs: Sequence[FinishedRun], based: bool) -> list[dict[str, Any]]:
     """The pictures that there are numbers for."""
     names = report_tables.benchmark_names(runs)
     accuracies = [(run.name, {one_line(name): run.accuracy(name) for name in run.benchmarks}) for run in runs]
     charts = []
+    colours = [(f"c{number % report_charts.SERIES}", run.name) for number, run in enumerate(runs)]
+    coloured = colours if len(runs) > 1 else []
 
     def add(title: str, svg: str, legend: Sequence[tuple[str, str]] = ()) -> None:
         charts.append({"title": title, "svg": svg, "legend": legend})
 
     if names:
         shown = [one_line(name) for name in names]
-        add("Accuracy with 95% intervals", report_charts.accuracy_chart(accuracies, shown))
+        add("Accuracy with 95% intervals", report_charts.accuracy_chart(accuracies, shown), coloured)
     cards = [(run.name, at(run.results, "scorecard")) for run in runs]
     outcomes = [(name, {key: proportion(at(card, key)) for key in _OUTCOMES}) for name, card in cards]
     outcomes = [(name, shares) for name, shares in outcomes if any(s.value is not None for s in shares.values())]
@@ -136,24 +149,30 @@ def _charts(runs: Sequence[Run]) -> list[dict[str, Any]]:
         legend = list(zip(("good", "soft", "dull", "bad"), _OUTCOMES.values(), strict=True))
         add("What becomes of answers that reflect", report_charts.outcomes_chart(outcomes), legend)
     if any(run.error_types for run in runs):
-        types = [(run.name, run.error_types) for run in runs]
-        add("Types of recognised errors", report_charts.error_types_chart(types))
+        types = [(run.name, run.error_types, run.samples or 0) for run in runs]
+        title = "Error types before and after" if based and len(runs) > 1 else "Error types"
+        add(title, report_charts.error_types_chart(types), coloured)
     if any(run.lengths for run in runs):
         lengths = [(run.name, run.lengths) for run in runs]
-        add("Right answers by length", report_charts.length_chart(lengths))
+        add("Right answers by length", report_charts.length_chart(lengths), coloured)
     curves = [(run.name, _curve(run.results.get("loss_curve"))) for run in runs]
     if any(points for _, points in curves):
-        add("Training loss", report_charts.loss_chart(curves))
+        add(
+            "Training loss",
+            report_charts.loss_chart(curves),
+            [pair for pair, (_, points) in zip(coloured, curves, strict=False) if points],
+        )
     return charts
 
 
 def _curve(points: Any) -> list[tuple[float, float]]:
-    pairs = [point for point in points or [] if isinstance(point, list) and len(point) == 2]
+    held = points if isinstance(points, list) else []
+    pairs = [point for point in held if isinstance(point, list) and len(point) == 2]
     numbers = [(number(step), number(loss)) for step, loss in pairs]
     return [(step, loss) for step, loss in numbers if step is not None and loss is not None]
 
 
-def _disagreeing(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
+def _disagreeing(runs: Sequence[FinishedRun]) -> list[tuple[str, list[str]]]:
     listed = []
     for run in runs:
         for name, entry in run.benchmarks.items():
@@ -163,7 +182,7 @@ def _disagreeing(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
     return listed
 
 
-def _sample(run: Run, sample: Mapping[str, Any]) -> dict[str, Any]:
+def _sample(run: FinishedRun, sample: Mapping[str, Any]) -> dict[str, Any]:
     """A sample as the page shows it; all text is made visible here and escaped by the template."""
     correct = json.dumps(sample.get("correct")) if isinstance(sample.get("correct"), bool) else "null"
     outcome = str(sample.get("outcome"))

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree
 
-from lemma_train.evaluation.report_runs import Proportion
+from lemma_train.evaluation.result_values import Proportion
 
 SERIES = 8  # colours of runs in report_page.css; further runs begin again, with other marks
 _MARKS = "osD^vPX*"
@@ -66,21 +66,24 @@ def outcomes_chart(runs: Sequence[tuple[str, Mapping[str, Proportion]]]) -> str:
         return _finished(figure, "outcomes", "What became of answers in which the model reflects")
 
 
-def error_types_chart(runs: Sequence[tuple[str, Mapping[str, int]]]) -> str:
-    """Bars for each error type (rows) and run (colours): shares of the errors whose type was recognised."""
-    totals = [sum(counts.values()) for _, counts in runs]
-    sums = {name: sum(counts.get(name, 0) for _, counts in runs) for _, held in runs for name in held}
+def error_types_chart(runs: Sequence[tuple[str, Mapping[str, int], int]]) -> str:
+    """Bars for each error type (rows) and run (colours): in which share of its answers it was recognised.
+
+    Args:
+        runs: name, answers by error type, and how many answers there are in all.
+    """
+    sums = {name: sum(counts.get(name, 0) for _, counts, _ in runs) for _, held, _ in runs for name in held}
     names = sorted(sums, key=lambda name: (-sums[name], name))[:14]
     height = 0.8 / len(runs)
     with _drawing(0.9 + len(names) * max(0.28, 0.15 * len(runs))) as (figure, axes):
-        for number, (_, counts) in enumerate(runs):
+        for number, (_, counts, answers) in enumerate(runs):
             places = [row + (number - (len(runs) - 1) / 2) * height for row in range(len(names))]
-            shares = [100 * counts.get(name, 0) / totals[number] if totals[number] else 0.0 for name in names]
+            shares = [100 * counts.get(name, 0) / answers if answers else 0.0 for name in names]
             axes.barh(places, shares, height=height * 0.9, color=_run_colour(number))
         axes.set_yticks(range(len(names)), [_short(name.replace("_", " "), 34) for name in names])
         axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set_xlabel("share of recognised errors in %")
-        return _finished(figure, "types", "Types of the errors that were recognised in answers")
+        axes.set_xlabel("answers with such an error in %")
+        return _finished(figure, "types", "Share of answers with an error of each type, by run")
 
 
 def length_chart(runs: Sequence[tuple[str, Sequence[tuple[int, bool]]]], bins: int = 8) -> str:
@@ -119,7 +122,8 @@ def _run_colour(number: int) -> str:
 
 
 def _short(name: str, limit: int = 22) -> str:
-    return name if len(name) <= limit else f"{name[: limit - 1]}\u2026"
+    """A name that fits beside a picture, with both its ends: names of runs often differ in the last characters."""
+    return name if len(name) <= limit else f"{name[: limit - 9]}\u2026{name[-8:]}"
 
 
 @contextmanager

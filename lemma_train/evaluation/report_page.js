@@ -15,9 +15,10 @@
   };
   const fromAddress = () => {
     const wanted = new URLSearchParams(location.hash.slice(1));
-    for (const field of fields) {
-      if (!wanted.has(field.name)) continue;
-      field.value = wanted.get(field.name);
+    // An address that names no field is one of a section, and leaves the choice as it is.
+    const chosen = fields.some((field) => wanted.has(field.name));
+    for (const field of chosen ? fields : []) {
+      field.value = wanted.get(field.name) ?? "";
       if (field.selectedIndex < 0) field.value = "";
     }
     apply();

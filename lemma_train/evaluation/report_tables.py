@@ -1,144 +1,111 @@
 """The tables of a report: what the runs reached.
 
-Enters: runs and published figures. Leaves: tables of plain cells, the same for the HTML page and the Markdown file,
-which do the escaping. It reads no file and forms no statistic: intervals come from results.json as they are.
+Enters: runs and published figures. Leaves: tables of plain cells. It reads no file; intervals come from results.json as
+they are, and those of differences from `pairing`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from lemma_train.evaluation.benchmarks import BENCHMARKS
+from lemma_train.evaluation.finished_run import FinishedRun
 from lemma_train.evaluation.marked_text import one_line
+from lemma_train.evaluation.pairing import Paired, paired, same_questions, shares_of
 from lemma_train.evaluation.published import Published
-from lemma_train.evaluation.report_runs import Proportion, Run, at, number, proportion
+from lemma_train.evaluation.report_cells import BY_BENCHMARK, NONE, Cell, Row, Table, count, points, with_interval
+from lemma_train.evaluation.result_values import at, proportion
 
-NONE = "\u2013"
 _ORDER = ("gsm8k", "math", "math500", "asdiv", "deepmind_math", "mawps", "svamp", "college_math")
-_CORRECTION = (
-    *("reflects", "undecided", "repaired", "idle_doubt", "wrong_both", "spoiled"),
-    *("repair_rate", "spoil_rate"),
-)
-_PROBE = ("recovered", "reflected")
 _LENGTHS = (("mean",), ("right", "mean"), ("wrong", "mean"), ("p95",))
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A cell: its text, and a smaller remark beneath or behind it."""
+class Changes:
+    """What a run is beside the base: each benchmark, and all of them, where both answered the same questions."""
 
-    text: str
-    small: str = ""
-
-
-@dataclass(frozen=True)
-class Row:
-    """The cells of a row; kind: run, or published for figures that are not one's own."""
-
-    cells: Sequence[Cell]
-    kind: str = "run"
+    benchmarks: Mapping[str, Paired]
+    average: Paired | None
 
 
-_MODEL = Cell("model", "benchmark")
-
-
-@dataclass
-class Table:
-    """A table under a title. about: one paragraph that says how to read it."""
-
-    title: str
-    about: str
-    columns: Sequence[Cell]
-    rows: list[Row] = field(default_factory=list)
-
-
-def benchmark_names(runs: Sequence[Run]) -> list[str]:
+def benchmark_names(runs: Sequence[FinishedRun]) -> list[str]:
     """Every benchmark of the runs: those of the paper in its order, then the others as they come."""
     found = list(dict.fromkeys(name for run in runs for name in run.benchmarks))
     return [name for name in _ORDER if name in found] + [name for name in found if name not in _ORDER]
 
 
-def headline(runs: Sequence[Run], base: Run | None, published: Published | None) -> Table:
+def changes(run: FinishedRun, base: FinishedRun, seed: int) -> Changes:
+    """What a run is beside the base, on the benchmarks whose questions are the same in both."""
+    names = [name for name in run.questions if run.questions[name] and name in base.questions]
+    same = [name for name in names if same_questions(base.questions[name], run.questions[name])]
+    shares = {name: shares_of(base.questions[name], run.questions[name]) for name in same}
+    whole = bool(same) and len(same) == len(run.benchmarks) == len(base.benchmarks)
+    average = paired(list(shares.values()), seed) if whole else None
+    return Changes({name: paired([held], seed) for name, held in shares.items()}, average)
+
+
+def headline(
+    runs: Sequence[FinishedRun], base: FinishedRun | None, published: Published | None, seed: int = 0
+) -> Table:
     """Accuracy of every run on every benchmark, with published figures beneath.
 
-    base: where given, each other run's accuracies carry their difference from its.
+    Args:
+        base: where given, the accuracies of each other run carry their difference from its, with a paired interval.
+        seed: of that interval's bootstrap.
     """
     names = benchmark_names(runs)
     columns = [Cell("model"), *(Cell(one_line(name), _setting(runs, name)) for name in names), Cell("average")]
     table = Table("Accuracy", "", columns)
     for run in runs:
-        other = base if base is not run else None
-        cells = [with_interval(run.accuracy(name), other.accuracy(name).value if other else None) for name in names]
-        average = with_interval(Proportion(run.average), other.average if other else None)
-        table.rows.append(Row([Cell(run.name), *cells, average]))
-    about = ["Final answers in %, with 95% intervals; the average is the plain mean of the benchmarks."]
-    if base is not None:
-        about.append(f"Differences in points are to {base.name}; lemma compare gives their intervals.")
+        beside = Changes({}, None) if base is None or base is run else changes(run, base, seed)
+        cells = [with_interval(run.accuracy(name), change=beside.benchmarks.get(name)) for name in names]
+        average = with_interval(run.average, change=beside.average)
+        label = Cell(run.name, "the base" if base is run and len(runs) > 1 else "")
+        table.rows.append(Row([label, *cells, average]))
+    about = ["Final answers in %, beneath each its 95% interval; the average is the plain mean of the benchmarks."]
+    if base is not None and len(runs) > 1:
+        about.append(
+            f"Below it: the difference from {base.name} in points, with the 95% interval of the difference, paired "
+            "question by question. A difference whose interval holds 0 may be chance."
+        )
     if published is not None:
         for method in published.rows:
-            size = f"{method.samples} rows, " if method.samples else ""
-            label = Cell(method.method, f"{size}table {method.table}")
+            told = [f"{method.samples} rows"] if method.samples else []
+            told += [f"table {method.table}"] if method.table else []
             cells = [Cell(_published(method.accuracies.get(name))) for name in (*names, "average")]
-            table.rows.append(Row([label, *cells], "published"))
+            table.rows.append(Row([Cell(f"published: {method.method}", ", ".join(told)), *cells], "published"))
         about.append(
             f"Beneath: published figures of {published.base} and its baselines ({published.citation}), greedy and "
-            f"graded by the authors' rules; their average is over {', '.join(published.benchmarks)}."
+            "graded by the authors' rules"
+            + (f"; their average is over {', '.join(published.benchmarks)}." if published.averaged else ".")
         )
     table.about = " ".join(about)
     return table
 
 
-def self_correction(runs: Sequence[Run]) -> Table | None:
-    """How often models reflect and what comes of it; None where no run has a scorecard or a probe."""
-    parts = [
-        (run, name, card)
-        for run in runs
-        for name, card in [("all", at(run.results, "scorecard")), *_per_benchmark(run, "scorecard")]
-        if isinstance(card, Mapping)
-    ]
-    probes = [run for run in runs if isinstance(at(run.results, "probe"), Mapping)]
-    if not parts and not probes:
-        return None
-    table = Table(
-        "Self-correction",
-        "In %, with 95% intervals. Reflects: of all answers. Undecided: of those that reflect, where it could not be "
-        "told whether what stands before the reflection was right. Of the others: repaired (wrong before, right "
-        "after), idle doubt (right both times), wrong both times, spoiled (right before, wrong after). Repair rate: "
-        "of those wrong before; spoil rate: of those right before."
-        + (" Probe: a wrong beginning was put into the model's mouth." if probes else ""),
-        [_MODEL, *(Cell(key.replace("_", " ")) for key in _CORRECTION)]
-        + [Cell(f"probe: {key}") for key in _PROBE if probes],
-    )
-    for run in runs:
-        own = [(name, card) for owner, name, card in parts if owner is run]
-        if not own and run in probes:
-            own = [("all", {})]
-        for name, card in own:
-            cells = [with_interval(proportion(card.get(key))) for key in _CORRECTION]
-            probe = at(run.results, "probe") if name == "all" else None
-            cells += [with_interval(proportion(at(probe, key))) for key in _PROBE if probes]
-            table.rows.append(Row([Cell(run.name, one_line(name)), *cells]))
-    return table
-
-
-def rules(runs: Sequence[Run]) -> Table | None:
+def rules(runs: Sequence[FinishedRun]) -> Table | None:
     """Accuracy by this project's grader against accuracy by the authors' rules."""
     table = Table(
         "Strict grading and the authors' rules",
         "In %. The strict grader decides everywhere else in this report; the authors' rules (re-implemented) are for "
         "comparison with published figures. Disagreements: answers that only one of them counts as right.",
-        [_MODEL, *(Cell(text) for text in ("strict", "authors' rules", "difference", "disagreements"))],
+        [BY_BENCHMARK, *(Cell(text) for text in ("strict", "authors' rules", "difference", "disagreements"))],
+        grouped=True,
     )
-    for run in runs:
-        for name, authors in _per_benchmark(run, "authors"):
+    for name in benchmark_names(runs):
+        for run in runs:
+            authors = at(run.benchmarks, name, "authors")
+            if not isinstance(authors, Mapping):
+                continue
             strict, theirs = run.accuracy(name), proportion(at(authors, "accuracy"))
             apart = None if strict.value is None or theirs.value is None else theirs.value - strict.value
-            cells = [with_interval(strict), with_interval(theirs), Cell(_points(apart))]
+            cells = [with_interval(strict), with_interval(theirs), Cell(points(apart))]
             cells.append(Cell(count(at(authors, "disagreement_count"))))
-            table.rows.append(Row([Cell(run.name, one_line(name)), *cells]))
+            table.rows.append(Row([Cell(one_line(name), run.name), *cells]))
     return table if table.rows else None
 
 
-def disagreements(runs: Sequence[Run]) -> Table | None:
+def disagreements(runs: Sequence[FinishedRun]) -> Table | None:
     """The first answers of each run that the two graders judge differently."""
     table = Table(
         "Disagreements, the first of each run",
@@ -157,7 +124,7 @@ def disagreements(runs: Sequence[Run]) -> Table | None:
     return table if table.rows else None
 
 
-def answers(runs: Sequence[Run]) -> Table:
+def answers(runs: Sequence[FinishedRun]) -> Table:
     """Counts and lengths of answers, and pass@k and maj@k where several were drawn."""
     extra = []
     for kind in ("pass_at_k", "maj_at_k"):
@@ -168,24 +135,28 @@ def answers(runs: Sequence[Run]) -> Table:
         "Answers",
         "Counts of answers that are empty, were cut off at the limit of tokens or state no final answer, and of "
         "questions whose reference cannot be read (left out of accuracies); lengths in tokens.",
-        [_MODEL, Cell("questions"), Cell("answers")]
+        [BY_BENCHMARK, Cell("questions"), Cell("answers")]
         + [Cell(name.replace("_", " ")) for name in names]
         + [Cell("mean length", small) for small in ("all", "right", "wrong")]
         + [Cell("95th percentile")]
         + [Cell(f"{kind.partition('_')[0]}@{k}", "%") for kind, k in extra],
+        grouped=True,
     )
-    for run in runs:
-        for name, entry in run.benchmarks.items():
+    for name in benchmark_names(runs):
+        for run in runs:
+            if name not in run.benchmarks:
+                continue
+            entry = run.benchmarks[name]
             metrics = entry.get("metrics")
             counts = [*(entry.get(key) for key in ("questions", "samples")), *(at(metrics, key) for key in names)]
             counts += [at(metrics, "length", *keys) for keys in _LENGTHS]
-            cells = [Cell(run.name, one_line(name)), *(Cell(count(value)) for value in counts)]
+            cells = [Cell(one_line(name), run.name), *(Cell(count(value)) for value in counts)]
             cells += [with_interval(proportion(at(metrics, kind, k))) for kind, k in extra]
             table.rows.append(Row(cells))
     return table
 
 
-def levels(runs: Sequence[Run]) -> Table | None:
+def levels(runs: Sequence[FinishedRun]) -> Table | None:
     """Accuracy by level and subject, where the benchmarks tell them."""
     held: dict[tuple[str, str], None] = {}
     for run in runs:
@@ -195,52 +166,32 @@ def levels(runs: Sequence[Run]) -> Table | None:
     if not held:
         return None
     columns = [Cell("part", "benchmark"), *(Cell(run.name) for run in runs)]
-    table = Table("Accuracy by level and subject", "In %, with 95% intervals.", columns)
+    about = "In %, with 95% intervals and the number of questions."
+    table = Table("Accuracy by level and subject", about, columns)
     for name, place in held:
         key, _, group = place.partition("\0")
-        cells = [with_interval(proportion(at(run.benchmarks, name, "metrics", key, group))) for run in runs]
+        cells = [with_interval(proportion(at(run.benchmarks, name, "metrics", key, group)), True) for run in runs]
         table.rows.append(Row([Cell(one_line(group), one_line(name)), *cells]))
     return table
 
 
-def with_interval(share: Proportion, base: float | None = None) -> Cell:
-    """A proportion in %; as its remark the difference from a base's, where one is given, and the interval."""
-    if share.value is None:
-        return Cell(NONE)
-    remarks = [] if base is None else [_points(share.value - base)]
-    if share.low is not None and share.high is not None:
-        remarks.append(f"{100 * share.low:.1f}\u2013{100 * share.high:.1f}")
-    return Cell(f"{100 * share.value:.1f}", ", ".join(remarks))
-
-
-def _per_benchmark(run: Run, *keys: str) -> list[tuple[str, Mapping[str, Any]]]:
+def _per_benchmark(run: FinishedRun, *keys: str) -> list[tuple[str, Mapping[str, Any]]]:
     """What each benchmark of a run holds under the keys, where that is a mapping."""
     held = [(name, at(entry, *keys)) for name, entry in run.benchmarks.items()]
     return [(name, value) for name, value in held if isinstance(value, Mapping)]
 
 
-def _setting(runs: Sequence[Run], name: str) -> str:
+def _setting(runs: Sequence[FinishedRun], name: str) -> str:
     entries = [run.benchmarks[name] for run in runs if name in run.benchmarks]
     questions = {count(entry.get("questions")) for entry in entries}
     shots = {count(entry.get("shots")) for entry in entries}
-    return f"{'/'.join(sorted(questions))} questions, {'/'.join(sorted(shots))}\u2011shot"
+    known = BENCHMARKS.get(name)
+    whole = "" if known is None or questions == {count(known.rows)} else f" of {known.rows:,}"
+    return f"{'/'.join(sorted(questions))}{whole} questions, {'/'.join(sorted(shots))}\u2011shot"
 
 
 def _published(percent: float | None) -> str:
     return NONE if percent is None else f"{percent:.1f}"
-
-
-def _points(share: float | None) -> str:
-    if share is None:
-        return NONE
-    points = round(100 * share, 1)
-    return "\u00b10.0" if points == 0 else f"{points:+.1f}".replace("-", "\u2212")
-
-
-def count(value: Any) -> str:
-    """A number without decimals, or a dash for anything else."""
-    plain = number(value)
-    return NONE if plain is None else f"{plain:,.0f}"
 
 
 def _k(key: str) -> tuple[int, str]:

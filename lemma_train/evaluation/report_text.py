@@ -6,7 +6,7 @@ Enters: tables and sentences. Leaves: text in which nothing from outside can ope
 import re
 from collections.abc import Iterable, Sequence
 
-from lemma_train.evaluation.report_tables import Cell, Table
+from lemma_train.evaluation.report_cells import Cell, Table
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~$#])")
 
@@ -44,4 +44,5 @@ def _table(table: Table) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    return escaped(f"{cell.text} ({cell.small})" if cell.small else cell.text)
+    remarks = "; ".join(filter(None, (cell.small, cell.change)))
+    return escaped(f"{cell.text} ({remarks})" if remarks else cell.text)
