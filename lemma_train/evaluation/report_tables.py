@@ -130,10 +130,10 @@ def answers(runs: Sequence[FinishedRun]) -> Table:
     for kind in ("pass_at_k", "maj_at_k"):
         held = {k for run in runs for _, shares in _per_benchmark(run, "metrics", kind) for k in shares}
         extra += [(kind, k) for k in sorted(held - {"1"}, key=_k)]  # with k = 1 both are the accuracy
-    names = ("empty", "cut_off", "no_answer", "ungradable")
+    names = ("empty", "cut_off", "rejected", "no_answer", "ungradable")
     table = Table(
         "Answers",
-        "Counts of answers that are empty, were cut off at the limit of tokens or state no final answer, and of "
+        "Counts of answers that are empty, were cut off at the limit of tokens, refused or state no final answer, and of "
         "questions whose reference cannot be read (left out of accuracies); lengths in tokens.",
         [BY_BENCHMARK, Cell("questions"), Cell("answers")]
         + [Cell(name.replace("_", " ")) for name in names]
