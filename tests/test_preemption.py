@@ -172,7 +172,7 @@ def trained(tiny_llama, renderer, folder, *callbacks, resume=None, **keys):  # n
     return trainer
 
 
-EPOCHS = {"eval_strategy": "epoch", "logging_steps": 3}  # 10 rows in batches of 2: five steps an epoch
+EPOCHS = {"eval_strategy": "epoch", "logging_steps": 2}  # 10 rows in batches of 2: five steps an epoch
 
 
 @pytest.mark.slow
