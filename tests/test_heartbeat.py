@@ -27,11 +27,10 @@ print("done")
 """
 
 
-def watch(out, act: str, seconds: float, slow: bool = False) -> subprocess.CompletedProcess:
+def watch(out, act: str, seconds: float, slow: bool = False, ranks: int = 1) -> subprocess.CompletedProcess:
     command = [sys.executable, "-c", WATCHED.format(act=act, slow=slow), out, str(seconds / 60)]
-    return subprocess.run(
-        command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=100, check=False
-    )
+    env = environment(WORLD_SIZE=str(ranks))
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=100, check=False)
 
 
 def test_without_a_beat_the_process_ends_and_shows_where_it_stands(tmp_path):
@@ -48,6 +47,12 @@ def test_a_hang_that_holds_the_interpreter_is_ended_too(tmp_path):
     began = time.monotonic()
     result = watch(tmp_path, "import ctypes; ctypes.PyDLL(None).sleep(90)", seconds=1.5)
     assert time.monotonic() - began < 60 and result.returncode == 1 and "done" not in result.stdout
+    assert "the_place_where_it_hangs" in (tmp_path / "logs" / "rank-3.stacks.txt").read_text()
+
+
+def test_a_rank_that_its_launcher_ends_shows_where_it_stood(tmp_path):
+    result = watch(tmp_path, "import os; os.kill(os.getpid(), 15)", seconds=60, ranks=2)
+    assert result.returncode == -signal.SIGTERM
     assert "the_place_where_it_hangs" in (tmp_path / "logs" / "rank-3.stacks.txt").read_text()
 
 

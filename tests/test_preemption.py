@@ -14,7 +14,7 @@ from test_trainer import renderer, rows, trainer_for  # noqa: F401 - renderer is
 from transformers import TrainerCallback
 
 from lemma_train.errors import Stopped
-from lemma_train.training import checkpoints
+from lemma_train.training import checkpoints, launcher
 from lemma_train.training.preemption import STOP_SIGNALS, StopSignals, StopTogether
 
 # A dropout that must continue its random numbers, accumulation, and logs that span a stop.
@@ -79,7 +79,8 @@ def test_two_ranks_lose_nothing_by_a_signal_to_one_and_little_by_a_kill_of_one(t
         send=lambda ranks: os.kill(ranks[1], signal.SIGKILL),
     )
     assert killed.returncode != 0 and not (out / "stopped.json").exists()
-    assert json.loads((out / "failed.json").read_text())["status"] == 1
+    failed = json.loads((out / "failed.json").read_text())
+    assert failed["status"] == 1 and launcher.lost_a_rank(RuntimeError(failed["message"])), failed
     assert [start["resumed_step"] for start in json.loads((out / "starts.json").read_text())] == [0]
     logged = logged_step(out)
     result = run_and_signal(
