@@ -133,8 +133,8 @@ def answers(runs: Sequence[FinishedRun]) -> Table:
     names = ("empty", "cut_off", "rejected", "no_answer", "ungradable")
     table = Table(
         "Answers",
-        "Counts of answers that are empty, were cut off at the limit of tokens, refused or state no final answer, and of "
-        "questions whose reference cannot be read (left out of accuracies); lengths in tokens.",
+        "Counts of answers that are empty, were cut off at the limit of tokens, refused or state no final answer, and "
+        "of questions whose reference cannot be read (left out of accuracies); lengths in tokens.",
         [BY_BENCHMARK, Cell("questions"), Cell("answers")]
         + [Cell(name.replace("_", " ")) for name in names]
         + [Cell("mean length", small) for small in ("all", "right", "wrong")]
