@@ -218,7 +218,7 @@ def test_no_damaged_value_ends_in_a_traceback(tmp_path, nonsense):
             report(tmp_path, run)
             made += 1
         except InputError as error:
-            assert str(file) in str(error)
+            assert str(run) in str(error)
     assert made > 40
 
 

@@ -12,6 +12,8 @@ from lemma_train.evaluation.report import write_report
 
 pytestmark = pytest.mark.slow
 
+BENCHMARKS = ("gsm8k", "math", "svamp", "asdiv", "mawps", "deepmind_math", "college_math")
+
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
@@ -45,10 +47,9 @@ def trap():
 def page(tmp_path, trap) -> Path:
     evil = f'</script><script>document.title="taken"</script><img src="{trap[0]}/x" onerror="document.title=1">'
     extra = [hostile_sample(0, evil + "\u202e" + "Z" + "\u0351" * 50), hostile_sample(1, "y" * 100_000)]
-    benchmarks = ("gsm8k", "math", "svamp", "asdiv", "mawps", "deepmind_math", "college_math")
     runs = [
-        write_run(tmp_path / "one", "base", 0.35, benchmarks, 60),
-        write_run(tmp_path / "two", f"tuned {'with a long name ' * 4}{evil}", 0.75, benchmarks, 60, extra=extra),
+        write_run(tmp_path / "one", "base", 0.35, BENCHMARKS, 60),
+        write_run(tmp_path / "two", f"tuned {'with a long name ' * 4}{evil}", 0.75, BENCHMARKS, 60, extra=extra),
     ]
     write_report(runs[1:], tmp_path / "report.html", base=runs[0])
     return tmp_path / "report.html"
@@ -68,6 +69,8 @@ def test_a_browser_shows_the_page_and_asks_for_nothing_else(browser, page, trap)
             assert browser.run("document.title") == "Evaluation of 2 models"
             # Nothing hangs over the edge of a phone: wide tables scroll in their own frames.
             assert browser.run("document.documentElement.scrollWidth") <= width
+            badges = "[...document.querySelectorAll('.badge')].map((each) => each.getBoundingClientRect().right)"
+            assert browser.run(f"Math.max(...{badges})") <= width
             ground = "getComputedStyle(document.body).backgroundColor"
             assert browser.run(ground) == ("rgb(21, 24, 28)" if dark else "rgb(255, 255, 255)")
             ink = "getComputedStyle(document.querySelector('figure svg text')).fill"
@@ -81,9 +84,11 @@ def test_a_browser_shows_the_page_and_asks_for_nothing_else(browser, page, trap)
     assert trap[1] == []
 
 
-def test_seven_benchmarks_with_their_differences_fit_on_a_wide_screen(browser, page):
+def test_seven_benchmarks_with_their_differences_fit_on_a_wide_screen(browser, tmp_path):
+    base, tuned = (write_run(tmp_path / name, name, right, BENCHMARKS, 30) for name, right in (("b", 0.3), ("t", 0.8)))
+    write_report([tuned], tmp_path / "report.html", base=base)
     browser.look(1280, False)
-    browser.open(page.as_uri())
+    browser.open((tmp_path / "report.html").as_uri())
     frame = "document.querySelector('#accuracy .scroll')"
     assert browser.run(f"{frame}.querySelectorAll('.change').length") == 8
     assert browser.run(f"{frame}.scrollWidth <= {frame}.clientWidth")
