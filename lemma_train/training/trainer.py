@@ -52,6 +52,7 @@ class LemmaTrainer(SFTTrainer):
     Args:
         course: what decides the training's course; stored with each checkpoint.
         renderer: its description is stored with each model.
+        partial_last_step: keep or drop, as the recipe's key of that name.
         peft_config, and everything that SFTTrainer takes besides.
     """
 
@@ -66,8 +67,10 @@ class LemmaTrainer(SFTTrainer):
         train_dataset: Any,
         eval_dataset: Any = None,
         peft_config: "PeftConfig | None" = None,
+        partial_last_step: str = "keep",
     ):
         self.course = course
+        self.partial_last_step = partial_last_step
         self.renderer = renderer
         tokenizer = renderer.tokenizer
         # The rows are tokenised and within max_length: TRL would only copy them. Packing is its work.
@@ -206,6 +209,22 @@ class LemmaTrainer(SFTTrainer):
             return None
         flops = compute_flops_per_token(self._text_config, self._mean_length)
         return compute_mfu(flops, tokens_per_second, self.args.world_size, peak)
+
+    # --- steps
+
+    def set_initial_training_values(self, args, dataloader):
+        """With `partial_last_step: drop` an epoch ends with its last whole step; `lemma plan` counts the same way."""
+        values = super().set_initial_training_values(args, dataloader)
+        epochs, _, examples, samples, batch, micro_batches, steps = values
+        whole = micro_batches // args.gradient_accumulation_steps
+        if self.partial_last_step == "keep" or whole == 0:
+            return values  # an epoch of less than one step is that step
+        if args.max_steps > 0:
+            epochs = math.ceil(steps / whole)
+        else:
+            steps = math.ceil(args.num_train_epochs * whole)
+            samples = steps * batch
+        return epochs, whole, examples, samples, batch, whole * args.gradient_accumulation_steps, steps
 
     # --- durable checkpoints
 
