@@ -21,7 +21,6 @@ from lemma_train.training import run, trainer
 from lemma_train.training.compatibility import check_recipe
 from lemma_train.training.recipe import load_recipe
 
-
 # Where DeepSpeed's stages 2 and 3 keep gradients between micro-batches.
 GRADIENTS = ("grad_partitions_flat_buffer", "averaged_gradients", "all_grad_tensors")
 

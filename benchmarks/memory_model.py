@@ -88,6 +88,8 @@ def compare(name: str, launch: str, ranks: int, folder: Path) -> Compared:
 
 
 def _measure(recipe: Path, config: Path, ranks: int, out: Path) -> list[dict[str, Any]]:
+    if len(files := sorted(out.parent.glob(f"{out.name}.*.json"))) == ranks:
+        return [json.loads(file.read_text(encoding="utf-8")) for file in files]
     launcher = [Path(sys.executable).with_name("accelerate"), "launch", "--config_file", config]
     command = [*launcher, "--num_processes", str(ranks), ROOT / "benchmarks" / "memory_measured.py", recipe, out]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # DeepSpeed looks for ninja on it
@@ -116,14 +118,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("shapes", nargs="*", default=list(SHAPES), help=f"of {', '.join(SHAPES)}")
     parser.add_argument("--launch", action="append", help="one of the configurations alone, such as cpu_zero3")
+    parser.add_argument("--folder", type=Path, help="keep models and measurements here, and take up earlier ones")
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     args = parser.parse_args()
     results = []
+    if args.folder is not None:
+        args.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         for name in args.shapes:
             for launch, ranks in LAUNCHES:
                 if args.launch is None or launch in args.launch:
-                    results.append(compare(name, launch, ranks, Path(scratch)))
+                    results.append(compare(name, launch, ranks, args.folder or Path(scratch)))
                     print(table(results).splitlines()[-1], flush=True)
     print(table(results))
     if args.json:

@@ -1,7 +1,7 @@
 """How much memory one process of a training needs on its GPU, by part and by moment.
 
 Enters: a `Setting`. Leaves: a `Memory`. The model follows what the libraries do, read in their sources: transformers'
-decoder layers and checkpointing, TRL's chunked head, DeepSpeed's ZeRO stages, torch's autocast and DistributedDataParallel.
+decoder layers and checkpointing, TRL's chunked head, DeepSpeed's ZeRO stages, torch's autocast and data parallelism.
 benchmarks/memory_model.py holds it against measurement. Host memory and disk are `memory_host`'s business.
 """
 
@@ -97,8 +97,7 @@ def persistent(setting: Setting) -> int:
 
 
 def _state(setting: Setting) -> dict[str, float]:
-    sharding, shape = setting.sharding, setting.shape
-    split = setting.gpus
+    sharding, split = setting.sharding, setting.gpus
     weights, trained = frozen_bytes(setting), float(setting.trainable)
     if setting.adapter is not None:
         weights += trained * (2 if sharding.engine and setting.half else 4)  # held in fp32 without DeepSpeed
@@ -139,15 +138,16 @@ def _moments(setting: Setting) -> dict[str, dict[str, float]]:
     }
     if setting.sharding.stage == 3 and setting.gpus > 1:
         head["copies of the weights"] += _gathered(setting) + shape.embedding * setting.weight_bytes
+    twice = _second_gradients(setting)
     backward = {
         "activations": saved + (layer if setting.checkpointing else 0),
         "one layer's backward pass": layer_working_bytes(setting),
-        "working buffers": buffers,
+        "working buffers": buffers + twice,
         "copies of the weights": _autocast_copies(setting) + _gathered(setting) + _dequantised(setting),
     }
     step = {
         "fp32 gradients and temporaries": _step_bytes(setting),
-        "working buffers": _lasting_buffers(setting),
+        "working buffers": _lasting_buffers(setting) + twice,
     }
     return {"at the loss": head, "in the backward pass": backward, "in the optimizer step": step}
 
@@ -194,6 +194,13 @@ def _lasting_buffers(setting: Setting) -> float:
         return 0.0
     buckets = 2 if sharding.overlap and sharding.stage < 3 else 1
     return min(sharding.reduce_bucket, 2**31) * gradient_bytes(setting) * buckets
+
+
+def _second_gradients(setting: Setting) -> float:
+    """ZeRO-2 gathers a micro-batch's gradients beside those of the micro-batches before it."""
+    if setting.sharding.stage != 2 or setting.accumulation == 1 or setting.sharding.offload_optimizer != "none":
+        return 0.0
+    return gradient_bytes(setting) * setting.trainable / setting.gpus
 
 
 def _buffers(setting: Setting) -> float:
