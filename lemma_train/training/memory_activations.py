@@ -105,4 +105,5 @@ def _adapters(setting: Setting) -> float:
         return 0.0
     width = _width(setting)
     inputs = sum(setting.shape.linear(name)[0] for name in adapter.targets)
-    return inputs * (width + adapter.dropout) + len(adapter.targets) * adapter.rank * width
+    mask = (width if setting.cpu else 1) * adapter.dropout  # on a GPU it is of single bytes
+    return inputs * (width + mask) + len(adapter.targets) * adapter.rank * width

@@ -43,9 +43,11 @@ def find_launch(recipe: Recipe, gpus: int | None = None, config_file: Path | Non
     stated = _option(opening, "--num_processes") or own.get("num_processes")
     recipes_own = _processes(stated, f"{recipe.path}: --num_processes in its command") if stated else USUAL_GPUS
     origin = "by the recipe's command" if stated else f"assumed: the usual node has {USUAL_GPUS}"
-    config = read_yaml(config_file) if config_file is not None else own
+    # The configuration of the recipe's own command says whether it runs on CPUs; its DeepSpeed file is the recipe's.
+    config = {"use_cpu": own.get("use_cpu")}
     processes = recipes_own
     if config_file is not None:
+        config = read_yaml(config_file)
         processes, origin = (
             _processes(config.get("num_processes", 1), f"{config_file}: num_processes"),
             str(config_file),
