@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--gpus", metavar="N", help="processes, one a GPU; default: the recipe's command, else 8")
     plan.add_argument("--gpu-memory", type=float, default=80.0, metavar="GIB", help="of one GPU; default 80")
     plan.add_argument("--gpus-per-node", type=int, default=8, metavar="N", help="default 8")
-    plan.add_argument("--host-memory", type=float, metavar="GIB", help="of one node; without it that is only told")
+    plan.add_argument("--host-memory", type=float, default=2048.0, metavar="GIB", help="of one node; default 2048")
     plan.add_argument("--rows", type=int, metavar="N", help="training rows; default: the prepared set, or the files")
     plan.add_argument("--mean-tokens", type=float, metavar="N", help="tokens a row; default: the prepared set, or 620")
     plan.add_argument("--mfu", type=float, metavar="SHARE", help="of the peak that is reached; default 0.17")

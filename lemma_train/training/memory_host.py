@@ -43,17 +43,17 @@ def host(setting: Setting) -> Host:
     """Memory of the fullest node and sizes on disk."""
     ranks, sharding = setting.ranks_a_node, setting.sharding
     share = setting.trainable / (setting.gpus if sharding.stage >= 1 or sharding.fsdp else 1)
-    whole = setting.shape.total * min(setting.weight_bytes, 2 if setting.half else 4)
+    whole = setting.shape.total * setting.weight_bytes
     optimizer = (master_bytes(setting) + setting.optimizer_bytes) * share
-    held = setting.shape.total * setting.weight_bytes
     if sharding.stage == 3 or sharding.fsdp:
-        loading = float(held)  # the first process reads the files and deals the weights out
+        loading = float(whole)  # the first process reads the files and deals the weights out
     elif setting.bits:
         loading = ranks * 2.0 * setting.shape.embedding  # tensor by tensor, straight to the GPU
     else:
-        loading = float(ranks * held)
+        loading = float(ranks * whole)
     gathered = whole if sharding.stage == 3 or sharding.fsdp else 0.0
-    saved = gathered if setting.adapter is None else setting.trainable * 4.0
+    adapter = setting.trainable * (2.0 if sharding.engine and setting.half else 4.0)
+    saved = gathered if setting.adapter is None else adapter
     # torch.save takes a GPU's tensors through host memory one by one: the largest is a moment of the whole share.
     staged = (
         0.0 if setting.cpu or sharding.offload_optimizer != "none" else ranks * 4.0 * min(share, sharding.sub_group)
@@ -65,8 +65,8 @@ def host(setting: Setting) -> Host:
         loading=loading,
         saving=saved + staged,
         resuming=ranks * optimizer,
-        checkpoint=_checkpoint(setting),
-        final=whole if setting.adapter is None else setting.trainable * 4.0,
+        checkpoint=_checkpoint(setting, whole if setting.adapter is None else adapter),
+        final=whole if setting.adapter is None else adapter,
     )
 
 
@@ -84,12 +84,13 @@ def _offloaded(setting: Setting, share: float) -> float:
     return found
 
 
-def _checkpoint(setting: Setting) -> float:
-    """Optimizer state, the weights as a plain folder, and DeepSpeed's own copy of them."""
+def _checkpoint(setting: Setting, weights: float) -> float:
+    """Optimizer state, the weights as a plain folder, and below ZeRO-3 DeepSpeed's own copy of them, in which a tied
+    head stands a second time."""
     trained, sharding = setting.trainable, setting.sharding
     optimizer = (master_bytes(setting) + setting.optimizer_bytes) * trained
-    weights = setting.shape.total * setting.weight_bytes if setting.adapter is None else trained * 4.0
     own = 0.0
     if sharding.engine and sharding.stage < 3:
-        own = frozen_bytes(setting) if setting.adapter is None else trained * gradient_bytes(setting)
+        tied = setting.shape.embedding * setting.weight_bytes if setting.shape.tied and setting.adapter is None else 0
+        own = weights + tied
     return optimizer + weights + own

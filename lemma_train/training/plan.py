@@ -19,6 +19,8 @@ from lemma_train.training.plan_search import Change, changes_that_fit
 from lemma_train.training.plan_steps import Rows, Steps, count_steps, find_rows
 from lemma_train.training.recipe import Recipe
 
+# What nodes with eight 80 GB GPUs have at most among the larger clouds' offers.
+USUAL_HOST_MEMORY = 2048.0
 # The authors' LLaMA-3-8B took about 5 hours on 8 A100 (312 TFLOP/s in bf16): 166 million tokens of 46 GFLOP each come
 # to this share of the peak, padding and saving included.
 USUAL_MFU, USUAL_TFLOPS = 0.17, 312.0
@@ -26,12 +28,12 @@ USUAL_MFU, USUAL_TFLOPS = 0.17, 312.0
 
 @dataclass(frozen=True)
 class Hardware:
-    """gpu_memory, host_memory: GiB of a GPU and of a node; None where the node's is not judged. mfu: share of
-    peak_tflops (of one GPU, in the precision of the run) that the model's own arithmetic reaches."""
+    """gpu_memory, host_memory: GiB of a GPU and of a node. mfu: share of peak_tflops (of one GPU, in the precision of
+    the run) that the model's own arithmetic reaches."""
 
     gpu_memory: float = 80.0
     gpus_per_node: int = 8
-    host_memory: float | None = None
+    host_memory: float = USUAL_HOST_MEMORY
     mfu: float = USUAL_MFU
     peak_tflops: float = USUAL_TFLOPS
 
@@ -155,7 +157,7 @@ def _check(hardware: Hardware, rows: int | None, mean_tokens: float | None) -> N
         for flag, value, holds, words in (
             ("--gpu-memory", hardware.gpu_memory, 0 < hardware.gpu_memory <= 1e6, "above 0 and at most 1000000 GiB"),
             ("--gpus-per-node", hardware.gpus_per_node, 1 <= hardware.gpus_per_node <= 1e6, "at least 1"),
-            ("--host-memory", hardware.host_memory, 0 < (hardware.host_memory or 1) <= 1e9, "above 0 GiB"),
+            ("--host-memory", hardware.host_memory, 0 < hardware.host_memory <= 1e9, "above 0 GiB"),
             ("--mfu", hardware.mfu, 0 < hardware.mfu <= 1, "a share above 0 and at most 1"),
             ("--peak-tflops", hardware.peak_tflops, 0 < hardware.peak_tflops <= 1e6, "above 0"),
             ("--rows", rows, rows is None or 1 <= rows <= 10**12, "from 1 to 10^12"),
@@ -176,7 +178,7 @@ def _misfits(setting: Setting, on_gpu: Memory, on_host: Host, hardware: Hardware
             f"a GPU needs {on_gpu.total_bytes / GIB:.1f} GiB of its {hardware.gpu_memory:g} {on_gpu.worst}; "
             f"the largest parts are {largest} GiB"
         )
-    if hardware.host_memory is not None and on_host.total_bytes > hardware.host_memory * GIB:
+    if on_host.total_bytes > hardware.host_memory * GIB:
         found.append(f"a node needs {on_host.total_bytes / GIB:.0f} GiB of its {hardware.host_memory:g}")
     return found
 
@@ -204,8 +206,10 @@ def _notes(recipe: Recipe, setting: Setting, launch: Launch, rows: Rows) -> list
         keep = own / (setting.gpus * setting.micro_batch)
         mend = f"; --gradient_accumulation_steps {keep:.0f} keeps it" if keep >= 1 and keep == math.floor(keep) else ""
         found.append(f"the recipe's own {launch.recipes_own} processes make {own} rows a step, here it is {here}{mend}")
+    if rows.worst_case:
+        found.append(f"every row is counted as if it filled {rows.longest:,} tokens; `lemma prepare` tells the longest")
     if rows.mean_origin == "assumed":
-        found.append(f"{rows.mean:g} tokens a row are an assumption; --mean-tokens, or `lemma prepare` first")
+        found.append(f"{rows.mean:g} tokens a row are assumed; --mean-tokens or `lemma prepare` tells better")
     if recipe["use_liger_kernel"]:
         found.append("Liger's kernels save activations that are counted here as if they did not")
     if recipe["train_sampling_strategy"] == "batch_rebalance":

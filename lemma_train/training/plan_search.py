@@ -25,6 +25,11 @@ class Change:
     setting: Setting
 
 
+def counted(number: int, thing: str) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 _Step = tuple[str, str, Setting]  # words and options, empty where nothing changes, and what comes of it
 
 
@@ -70,7 +75,7 @@ def _more_gpus(setting: Setting) -> Iterator[Change]:
                 continue
             base = replace(smaller, accumulation=accumulation)
             rows = f" --per_device_train_batch_size {base.micro_batch}" if words else ""
-            told = f"{gpus} GPUs with {base.micro_batch} rows x {accumulation} accumulated"
+            told = f"{gpus} GPUs with {counted(base.micro_batch, 'row')} x {accumulation} accumulated"
             given = f"--num_processes {gpus} to accelerate,{rows} --gradient_accumulation_steps {accumulation}"
             yield Change(told, given, base)
             yield from (
@@ -130,7 +135,7 @@ def _smaller_batches(setting: Setting) -> Iterator[_Step]:
         rows //= 2
         accumulation = setting.accumulation * (setting.micro_batch // rows)
         changed = replace(setting, micro_batch=rows, accumulation=accumulation, padded=setting.padded and rows > 1)
-        words = f"{rows} {'rows' if rows > 1 else 'row'} x {accumulation} accumulated"
+        words = f"{counted(rows, 'row')} x {accumulation} accumulated"
         yield words, f"--per_device_train_batch_size {rows} --gradient_accumulation_steps {accumulation}", changed
 
 

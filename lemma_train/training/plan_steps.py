@@ -24,14 +24,15 @@ class Rows:
     """The rows to train on.
 
     count: None where nothing tells. mean: tokens a row. longest: tokens of the longest row; where nothing tells,
-    max_length, the worst that can come. padded: rows of a micro-batch may differ in length. origin, mean_origin: who
-    says so.
+    max_length, the worst that can come (worst_case). padded: rows of a micro-batch may differ in length. origin,
+    mean_origin: who says so.
     """
 
     count: int | None
     mean: float
     longest: int
     padded: bool
+    worst_case: bool
     origin: str
     mean_origin: str
 
@@ -88,7 +89,7 @@ def find_rows(recipe: Recipe, count: int | None = None, mean: float | None = Non
         packed = math.ceil(count * mean / limit)
         origin += f"; packed into at least {packed:,} sequences of {limit:,} tokens, which are counted as the rows"
         count, mean, longest = packed, float(limit), limit
-    return Rows(count, mean, longest, padded, origin, mean_origin)
+    return Rows(count, mean, longest, padded, report is None, origin, mean_origin)
 
 
 def count_steps(recipe: Recipe, rows: Rows, processes: int, micro_batch: int, accumulation: int) -> Steps:

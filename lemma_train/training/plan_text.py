@@ -6,7 +6,7 @@ Enters: a `Plan`. Leaves: text. It computes nothing that the plan does not hold.
 from lemma_train.training.memory import GIB, memory
 from lemma_train.training.memory_host import host
 from lemma_train.training.plan import Plan
-from lemma_train.training.plan_search import Change
+from lemma_train.training.plan_search import Change, counted
 
 _NAME = 24  # columns of the names on the left
 
@@ -26,17 +26,20 @@ def _size(name: str, size: float) -> str:
 
 def _run(plan: Plan) -> list[str]:
     setting, steps, rows = plan.setting, plan.steps, plan.rows
-    processes = "processes on CPUs" if setting.cpu else "GPUs"
+    processes = "process on CPUs" if setting.cpu else "GPU"
+    processes = processes if setting.gpus == 1 else processes.replace("process", "processes").replace("GPU", "GPUs")
     nodes = f" on {setting.nodes} nodes" if setting.nodes > 1 else ""
     trained = f", {setting.trainable:,} trained ({setting.trainable / setting.shape.total:.2%})"
     lines = [
         _line("recipe", plan.recipe),
         _line("model", f"{setting.shape.name}: {setting.shape.total:,} parameters{trained}"),
-        _line("  by module", ", ".join(f"{name} {count:,}" for name, count in setting.shape.parameters().items())),
+        _line(
+            "  millions by module", ", ".join(f"{name} {n / 1e6:.1f}" for name, n in setting.shape.parameters().items())
+        ),
         _line("runs on", f"{setting.gpus} {processes}{nodes} ({plan.launch.origin}), {_sharding(plan)}"),
         _line(
             "global batch",
-            f"{setting.micro_batch} rows x {setting.accumulation} accumulated x {setting.gpus} = "
+            f"{counted(setting.micro_batch, 'row')} x {setting.accumulation} accumulated x {setting.gpus} = "
             f"{steps.global_batch_size} rows a step",
         ),
     ]
@@ -72,7 +75,7 @@ def _gpu(plan: Plan) -> list[str]:
     kept = plan.memory
     what = "one process" if plan.setting.cpu else "one GPU"
     lines = [f"memory of {what}, GiB"]
-    lines += [_size(name, size) for name, size in kept.state.items()]
+    lines += [_size(name, size) for name, size in kept.state.items() if size]
     for moment, parts in kept.moments.items():
         worst = "  <- the worst moment" if moment == kept.worst else ""
         lines.append(f"  {moment + ', besides':{_NAME + 10}}{sum(parts.values()) / GIB:10.2f}{worst}")
@@ -105,7 +108,9 @@ def _host(plan: Plan) -> list[str]:
 
 def _verdict(plan: Plan) -> list[str]:
     hardware = plan.hardware
-    room = f"{hardware.gpu_memory:g} GiB a GPU" if not plan.setting.cpu else "this plan"
+    room = f"{hardware.host_memory:g} GiB a node"
+    if not plan.setting.cpu:
+        room = f"{hardware.gpu_memory:g} GiB a GPU, {room}"
     lines = [f"note: {note}." for note in plan.notes]
     if plan.fits:
         return [*lines, f"fits: yes ({room})"]
