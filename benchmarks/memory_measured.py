@@ -90,14 +90,20 @@ def storage_bytes(group: Iterable[torch.Tensor], seen: set[int]) -> Iterator[int
 
 
 def peaks(profiler: Any, measured: Measured) -> dict[str, int]:
-    """Highest sum of live allocations while training, and in the whole run."""
-    events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
-    live = training = whole = 0
-    for event in sorted(events, key=lambda e: e.start_ns()):
-        live += event.nbytes()
-        whole = max(whole, live)
-        if measured.began_ns <= event.start_ns() <= measured.ended_ns:
-            training = max(training, live)
+    """The most that was allocated at one time while training, and in the whole run.
+
+    Each event carries the allocator's own total, which also knows of blocks that another thread has freed.
+    """
+    training = whole = 0
+    waiting = list(profiler.profiler.kineto_results.experimental_event_tree())
+    while waiting:
+        event = waiting.pop()
+        waiting += event.children
+        kind, fields = event.typed
+        if kind == torch._C._profiler._EventType.Allocation:
+            whole = max(whole, fields.total_allocated)
+            if measured.began_ns <= event.start_time_ns <= measured.ended_ns:
+                training = max(training, fields.total_allocated)
     return {"peak_training": training, "peak_whole": whole}
 
 

@@ -27,10 +27,10 @@ STATE_WITHIN, PEAK_WITHIN = 0.05, 0.25
 MIB = 2**20
 # Accelerate configuration and number of ranks.
 LAUNCHES = (
-    ("cpu_zero2", 1),
-    ("cpu_zero2", 2),
-    ("cpu_zero3", 1),
     ("cpu_zero3", 2),
+    ("cpu_zero3", 1),
+    ("cpu_zero2", 2),
+    ("cpu_zero2", 1),
     ("cpu", 1),
     ("cpu_ddp", 2),
 )

@@ -72,7 +72,7 @@ def write_rows(path: Path, length: int) -> None:
 
 
 def recipe_values(model: Path, rows: Path, out: Path, shape: Shape, zero: bool) -> dict[str, Any]:
-    """A recipe of three steps of two micro-batches; DeepSpeed holds weights in 16 bits, others train fp32 weights."""
+    """A recipe of two steps of two micro-batches; DeepSpeed holds weights in 16 bits, others train fp32 weights."""
     return {
         "model_name_or_path": str(model),
         "train_files": str(rows),
@@ -80,7 +80,7 @@ def recipe_values(model: Path, rows: Path, out: Path, shape: Shape, zero: bool) 
         "max_length": LENGTH,
         "per_device_train_batch_size": shape.rows,
         "gradient_accumulation_steps": 2,
-        "max_steps": 3,
+        "max_steps": 2,
         "bf16": True,
         "dtype": "bfloat16" if zero else "float32",
         "activation_checkpointing": shape.checkpointing,

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from launching import write_recipe, write_rows
 from transformers import LlamaConfig
 from trl.trainer.utils import compute_flops_per_token
 
+from lemma_train.cli import main
 from lemma_train.errors import InputError
 from lemma_train.training.memory import GIB
 from lemma_train.training.model_shape import KNOWN
@@ -230,6 +232,18 @@ def test_the_command_prints_one_json_object_or_a_table_and_asks_no_network():
     refused = command("recipes/llama3_70b.yaml", "--gpus", "8", "--gpu-memory", "80", **nowhere)
     assert refused.returncode == 0 and "fits: no" in refused.stdout
     assert "The nearest change that fits:" in refused.stdout
+
+
+def test_the_table_on_sizing_is_what_the_commands_say(capsys):
+    page = (ROOT / "docs" / "sizing.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `lemma (plan .+?)` \| ([\d.]+) \| (\d+) \| (\d+) \| (yes|no) \|$", page, re.MULTILINE)
+    assert len(rows) > 10
+    for words, gpu, node, checkpoint, fits in rows:
+        main([*shlex.split(words), "--json"])
+        told = json.loads(capsys.readouterr().out)
+        figures = (told["memory_per_gpu_gib"], told["host_memory_gib"], told["checkpoint_gib"])
+        shown = f"{figures[0]:.1f} {figures[1]:.0f} {figures[2]:.0f} {'yes' if told['fits'] else 'no'}"
+        assert shown == f"{gpu} {node} {checkpoint} {fits}", words
 
 
 def test_faults_end_with_exit_status_2_and_one_message(tmp_path):
