@@ -52,8 +52,8 @@ def host(setting: Setting) -> Host:
     else:
         loading = float(ranks * whole)
     gathered = whole if sharding.stage == 3 or sharding.fsdp else 0.0
-    adapter = setting.trainable * (2.0 if sharding.engine and setting.half else 4.0)
-    saved = gathered if setting.adapter is None else adapter
+    plain = _plain_folder(setting)
+    saved = gathered if setting.adapter is None else plain
     # torch.save takes a GPU's tensors through host memory one by one: the largest is a moment of the whole share.
     staged = (
         0.0 if setting.cpu or sharding.offload_optimizer != "none" else ranks * 4.0 * min(share, sharding.sub_group)
@@ -65,8 +65,8 @@ def host(setting: Setting) -> Host:
         loading=loading,
         saving=saved + staged,
         resuming=ranks * optimizer,
-        checkpoint=_checkpoint(setting, whole if setting.adapter is None else adapter),
-        final=whole if setting.adapter is None else adapter,
+        checkpoint=_checkpoint(setting, plain),
+        final=plain,
     )
 
 
@@ -84,13 +84,18 @@ def _offloaded(setting: Setting, share: float) -> float:
     return found
 
 
-def _checkpoint(setting: Setting, weights: float) -> float:
-    """Optimizer state, the weights as a plain folder, and below ZeRO-3 DeepSpeed's own copy of them, in which a tied
-    head stands a second time."""
-    trained, sharding = setting.trainable, setting.sharding
-    optimizer = (master_bytes(setting) + setting.optimizer_bytes) * trained
-    own = 0.0
-    if sharding.engine and sharding.stage < 3:
-        tied = setting.shape.embedding * setting.weight_bytes if setting.shape.tied and setting.adapter is None else 0
-        own = weights + tied
-    return optimizer + weights + own
+def _checkpoint(setting: Setting, plain: float) -> float:
+    """Optimizer state, the weights as a plain folder, and below ZeRO-3 DeepSpeed's own copy of them."""
+    optimizer = (master_bytes(setting) + setting.optimizer_bytes) * setting.trainable
+    own = setting.trainable * gradient_bytes(setting) if setting.sharding.engine and setting.sharding.stage < 3 else 0
+    return optimizer + plain + own
+
+
+def _plain_folder(setting: Setting) -> float:
+    """The weights, or the adapter, as save_pretrained writes them."""
+    shape, sharding = setting.shape, setting.sharding
+    if setting.adapter is not None:
+        return setting.trainable * (2.0 if sharding.engine and setting.half else 4.0)
+    # DeepSpeed's stages 1 and 2 hand the weights over as copies: a tied head is written a second time.
+    twice = shape.embedding if shape.tied and sharding.engine and sharding.stage < 3 else 0
+    return float((shape.total + twice) * setting.weight_bytes)

@@ -40,7 +40,7 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Plan:
-    """What `lemma plan` tells. hours: None where the number of steps is not known. misfits: why it does not fit, none
+    """What `lemma plan` tells. hours: None on CPUs and where the number of steps is not known. misfits: why it does not fit, none
     where it does. changes: what would fit, the nearest first. notes: what the reader should know besides."""
 
     recipe: str
@@ -192,7 +192,7 @@ def flops_per_token(shape: ModelShape, mean_tokens: float, adapter: bool) -> flo
 
 
 def _hours(setting: Setting, steps: Steps, rows: Rows, hardware: Hardware) -> float | None:
-    if steps.tokens is None:
+    if steps.tokens is None or setting.cpu:
         return None
     work = steps.tokens * flops_per_token(setting.shape, rows.mean, setting.adapter is not None)
     return work / (setting.gpus * hardware.peak_tflops * 1e12 * hardware.mfu) / 3600
@@ -214,6 +214,10 @@ def _notes(recipe: Recipe, setting: Setting, launch: Launch, rows: Rows) -> list
         found.append("Liger's kernels save activations that are counted here as if they did not")
     if recipe["train_sampling_strategy"] == "batch_rebalance":
         found.append("steps are counted as for random sampling; batch_rebalance may make fewer")
+    if recipe["accelerator_config"]:
+        found.append("steps are counted as accelerate deals rows out by default, whatever accelerator_config says")
+    if launch.environ.get("ACCELERATE_USE_DEEPSPEED"):
+        found.append("where a change below names a DeepSpeed file, launch without the one of the configuration")
     if setting.sharding.offload_optimizer == "nvme" or setting.sharding.offload_params == "nvme":
         found.append("what is offloaded to NVMe needs room on that disk; it is not counted")
     if setting.cpu:
