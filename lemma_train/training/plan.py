@@ -40,8 +40,8 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Plan:
-    """What `lemma plan` tells. hours: None on CPUs and where the number of steps is not known. misfits: why it does not fit, none
-    where it does. changes: what would fit, the nearest first. notes: what the reader should know besides."""
+    """What `lemma plan` tells. hours: None on CPUs and where the number of steps is not known. misfits: why it does not
+    fit, none where it does. changes: what would fit, the nearest first. notes: what the reader should know besides."""
 
     recipe: str
     setting: Setting
