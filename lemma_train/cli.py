@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and run the subcommand; exits with 2 where the user's input is at fault."""
     parser = _parser()
     known, overrides = parser.parse_known_args(arguments)
-    if overrides and known.run not in (_prepare, _collect, _evaluate):
+    if overrides and known.run not in (_prepare, _plan, _collect, _evaluate):
         parser.error(f"unrecognized arguments: {' '.join(overrides)}")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     with user_errors_exit_with_2(f"lemma {known.command}"):
@@ -48,6 +48,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     prepare.add_argument("recipe", help="a training recipe (YAML), see recipes/")
     prepare.set_defaults(run=_prepare)
+
+    plan = commands.add_parser(
+        "plan",
+        help="steps, batch, time and memory of a training recipe, and what to change where it does not fit",
+        description="Tell what a recipe will need on so many GPUs, without a GPU and without a network. Any key of the "
+        "recipe can be overridden: --key value. Exit status 0, whether it fits or not; --json says so in `fits`.",
+        allow_abbrev=False,
+    )
+    plan.add_argument("recipe", help="a training recipe (YAML), see recipes/")
+    plan.add_argument("--gpus", metavar="N", help="processes, one a GPU; default: the recipe's command, else 8")
+    plan.add_argument("--gpu-memory", type=float, default=80.0, metavar="GIB", help="of one GPU; default 80")
+    plan.add_argument("--gpus-per-node", type=int, default=8, metavar="N", help="default 8")
+    plan.add_argument("--host-memory", type=float, default=2048.0, metavar="GIB", help="of one node; default 2048")
+    plan.add_argument("--rows", type=int, metavar="N", help="training rows; default: the prepared set, or the files")
+    plan.add_argument("--mean-tokens", type=float, metavar="N", help="tokens a row; default: the prepared set, or 620")
+    plan.add_argument("--mfu", type=float, metavar="SHARE", help="of the peak that is reached; default 0.17")
+    plan.add_argument("--peak-tflops", type=float, metavar="N", help="of one GPU; default 312 (A100); H100: 989")
+    plan.add_argument("--config-file", type=Path, metavar="FILE", help="an accelerate configuration to launch with")
+    plan.add_argument("--json", action="store_true", help="print one JSON object")
+    plan.set_defaults(run=_plan)
 
     merge = commands.add_parser(
         "merge",
@@ -159,6 +179,31 @@ def _prepare(known: argparse.Namespace, overrides: list[str]) -> None:
         prepared = prepare(recipe, renderer)
     print(data_report.text(prepared.report))
     print(f"{'Found prepared' if prepared.cached else 'Prepared'}: {prepared.folder}")
+
+
+def _plan(known: argparse.Namespace, overrides: list[str]) -> None:
+    import json
+
+    if "transformers" not in sys.modules:
+        # transformers imports PEFT with the fields of TrainingArguments, which takes longer than all the rest; this
+        # process ends with the plan and needs no more than the fields.
+        sys.modules.setdefault("peft", None)  # type: ignore[arg-type] # Python's own way to say: not importable
+    from lemma_train.training.plan import USUAL_MFU, USUAL_TFLOPS, Hardware, as_dict, make_plan
+    from lemma_train.training.plan_launch import find_launch
+    from lemma_train.training.plan_text import as_text
+    from lemma_train.training.recipe import load_recipe
+
+    recipe = load_recipe(known.recipe, overrides)
+    hardware = Hardware(
+        gpu_memory=known.gpu_memory,
+        gpus_per_node=known.gpus_per_node,
+        host_memory=known.host_memory,
+        mfu=USUAL_MFU if known.mfu is None else known.mfu,
+        peak_tflops=USUAL_TFLOPS if known.peak_tflops is None else known.peak_tflops,
+    )
+    launch = find_launch(recipe, known.gpus, known.config_file)
+    plan = make_plan(recipe, launch, hardware, known.rows, known.mean_tokens)
+    _print(json.dumps(as_dict(plan), indent=2) if known.json else as_text(plan))
 
 
 def _merge(known: argparse.Namespace, overrides: list[str]) -> None:

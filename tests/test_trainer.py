@@ -1,17 +1,19 @@
-"""The loss, its weights, its independence of how a batch is split, and checkpoints that count only when whole."""
+"""The loss, its weights, its independence of how a batch is split, how many steps an epoch has, and checkpoints that
+count only when whole."""
 
 from pathlib import Path
 
 import pytest
 import torch
 from datasets import Dataset
-from launching import SMALL
+from launching import SMALL, losses, run, write_recipe, write_rows
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 
 from lemma_train.template import Renderer
 from lemma_train.training import checkpoints
 from lemma_train.training.checkpoints import Course
-from lemma_train.training.recipe import Recipe
+from lemma_train.training.plan_steps import Steps, count_steps, find_rows
+from lemma_train.training.recipe import Recipe, load_recipe
 from lemma_train.training.tokenizer import settle_padding
 from lemma_train.training.trainer import LemmaTrainer
 
@@ -46,7 +48,15 @@ def trainer_for(tiny_llama, renderer, dataset, folder: Path, held_out=None, **ke
     model = AutoModelForCausalLM.from_pretrained(
         tiny_llama, dtype=torch.float32, attn_implementation=given.get("attn_implementation", "sdpa")
     )
-    return LemmaTrainer(model, recipe.sft_config(), COURSE, renderer, dataset, held_out)
+    return LemmaTrainer(
+        model,
+        recipe.sft_config(),
+        COURSE,
+        renderer,
+        dataset,
+        held_out,
+        partial_last_step=recipe["partial_last_step"],
+    )
 
 
 class Gradients(TrainerCallback):
@@ -185,6 +195,79 @@ def test_only_the_newest_complete_checkpoints_are_kept(tiny_llama, renderer, tmp
     left = checkpoints.find_checkpoints(tmp_path)
     assert [p.name for p in left] == ["checkpoint-3", "checkpoint-4"] and all(map(checkpoints.is_complete, left))
     assert (left[0] / "lemma_template.json").exists()
+
+
+def planned(path: Path, processes: int, *overrides: str, count: int | None = None) -> Steps:
+    recipe = load_recipe(path, overrides)
+    micro_batch, accumulation = recipe["per_device_train_batch_size"], recipe["gradient_accumulation_steps"]
+    return count_steps(recipe, find_rows(recipe, count), processes, micro_batch, accumulation)
+
+
+# Micro-batches of 2 rows, 4 accumulated: whole steps, a smaller last one, and an epoch that is less than one step.
+@pytest.mark.parametrize(
+    ("count", "kept", "dropped"), [(8, 2, 2), (16, 4, 4), (17, 6, 4), (22, 6, 4), (23, 6, 6), (5, 2, 2)]
+)
+@pytest.mark.parametrize("choice", ["keep", "drop"])
+def test_the_trainer_makes_the_steps_that_the_plan_counts(tiny_llama, renderer, tmp_path, count, kept, dropped, choice):
+    keys = {"max_steps": -1, "num_train_epochs": 2, "gradient_accumulation_steps": 4, "partial_last_step": choice}
+    trainer = trainer_for(tiny_llama, renderer, rows(renderer, count=count), tmp_path / "out", **keys)
+    micro_batches = []
+    real = trainer.training_step
+    trainer.training_step = lambda *arguments: (micro_batches.append(1), real(*arguments))[1]
+    trainer.train()
+    plan = planned(write_recipe(tmp_path, tiny_llama, **keys), 1, count=count)
+    assert (
+        trainer.state.global_step
+        == trainer.state.max_steps
+        == plan.total_steps
+        == (kept if choice == "keep" else dropped)
+    )
+    if choice == "drop" and count >= 8:
+        assert len(micro_batches) == 4 * plan.total_steps, "every step has the whole accumulation"
+    assert trainer.state.epoch == 2
+
+
+@pytest.mark.parametrize(("keys", "steps", "epoch"), [({"max_steps": 5}, 5, 2.5), ({"num_train_epochs": 1.5}, 3, 1.5)])
+def test_epochs_without_their_ends_may_be_broken_off(tiny_llama, renderer, tmp_path, keys, steps, epoch):
+    keys = {"max_steps": -1, "gradient_accumulation_steps": 4, "partial_last_step": "drop", **keys}
+    trainer = trainer_for(tiny_llama, renderer, rows(renderer, count=22), tmp_path / "out", **keys)
+    trainer.train()
+    plan = planned(write_recipe(tmp_path, tiny_llama, **keys), 1, count=22)
+    assert trainer.state.global_step == plan.total_steps == steps
+    assert trainer.state.epoch == plan.epochs == epoch
+
+
+@pytest.mark.parametrize("step", [2, 3])
+def test_a_resumed_run_without_the_ends_of_epochs_sees_the_same_rows(tiny_llama, renderer, tmp_path, step):
+    """8 micro-batches, 3 accumulated: 2 whole steps an epoch. Resumed at an epoch's beginning, and within one."""
+    keys = {"max_steps": -1, "num_train_epochs": 3, "gradient_accumulation_steps": 3, "lr_scheduler_type": "constant"}
+    keys |= {"save_strategy": "steps", "save_steps": 1, "partial_last_step": "drop"}
+    dataset = rows(renderer, count=15)
+    whole = trainer_for(tiny_llama, renderer, dataset, tmp_path, **keys)
+    whole.train()
+    again = trainer_for(tiny_llama, renderer, dataset, tmp_path / "again", **keys)
+    again.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{step}"))
+    logged = [[e["loss"] for e in t.state.log_history if "loss" in e] for t in (whole, again)]
+    assert logged[0] == logged[1] and len(logged[0]) == 6
+    parameters = dict(again.model.named_parameters())
+    for name, parameter in whole.model.named_parameters():
+        assert parameter.equal(parameters[name]), name
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_steps_that_the_plan_counts_and_resume_exactly(tiny_llama, tmp_path):
+    """21 rows: 6 micro-batches of 2 for each process, 4 accumulated: 2 steps an epoch, or 1 whole one."""
+    keys = {"max_steps": -1, "num_train_epochs": 3, "gradient_accumulation_steps": 4, "partial_last_step": "drop"}
+    keys |= {"save_strategy": "steps", "save_steps": 1, "lr_scheduler_type": "constant"}
+    recipe = write_recipe(tmp_path, tiny_llama, write_rows(tmp_path / "rows.jsonl", 21), **keys)
+    kept = ("--partial_last_step", "keep")
+    resumed = ("--resume", str(tmp_path / "out" / "checkpoint-2"))
+    for folder, overrides in (("out", ()), ("kept", kept), ("again", resumed)):
+        done = run(recipe, *overrides, "--output_dir", str(tmp_path / folder), config="cpu_ddp.yaml")
+        assert done.returncode == 0, done.stderr
+    assert len(losses(tmp_path / "out")) == planned(recipe, 2).total_steps == 3
+    assert len(losses(tmp_path / "kept")) == planned(recipe, 2, *kept).total_steps == 6
+    assert losses(tmp_path / "again")[-1] == losses(tmp_path / "out")[-1]
 
 
 def test_transformers_still_deletes_checkpoints_by_the_limit_that_the_override_takes_away():

@@ -62,6 +62,11 @@ class LemmaConfig:
     error_span_weight: float = 1.0
     """Factor on the loss of the tokens that a row's error_span marks; 0.0 leaves the wrong part out of the loss."""
 
+    partial_last_step: typing.Literal["keep", "drop"] = "keep"
+    """The micro-batches at the end of an epoch that do not fill gradient_accumulation_steps: keep makes a smaller step
+    of them, drop leaves them out, so that every step has the whole global batch (other rows are left out in each
+    epoch)."""
+
     resume: str = "auto"
     """auto: go on from the newest complete checkpoint of output_dir. never: start anew, in an empty output_dir. A
     path: go on from that checkpoint, even where the recipe has changed since."""

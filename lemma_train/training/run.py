@@ -160,6 +160,7 @@ def _train(
             train_dataset=train_rows,
             eval_dataset=eval_rows,
             peft_config=_adapter(recipe),
+            partial_last_step=recipe["partial_last_step"],
         )
     except (ValueError, ImportError) as error:
         raise InputError(f"{recipe.path}: the trainer refuses the recipe: {first_line(error)}") from error

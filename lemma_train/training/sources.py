@@ -109,6 +109,25 @@ def iterate(source: Source) -> Iterator[Located]:
         yield located
 
 
+def count_rows(source: Source) -> int:
+    """How many rows a local source holds up to its limit, without decoding the lines of JSONL files.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    count = 0
+    for file in _files(source):
+        if file.suffix == ".jsonl":
+            try:
+                with file.open("rb") as stream:
+                    count += sum(1 for line in stream if line.strip())
+            except OSError as error:
+                raise InputError(f"{source.key}: {file} cannot be read: {first_line(error)}.") from error
+        else:
+            count += sum(1 for _ in _file_rows(file, source.key))
+    return count if source.limit is None else min(count, source.limit)
+
+
 def _looks_like_path(path: str) -> bool:
     return path.endswith(_SUFFIXES) or path.startswith((".", "/", "~")) or path.count("/") > 1
 

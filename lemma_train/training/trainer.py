@@ -10,18 +10,17 @@ import math
 import resource
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from trl import SFTTrainer
-from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 from trl.trainer.utils import compute_flops_per_token, compute_mfu, get_peak_flops
 
 from lemma_train.template import IGNORED, Renderer
 from lemma_train.training import checkpoints
 from lemma_train.training.checkpoints import Course
+from lemma_train.training.collator import WEIGHT_UNIT, WEIGHTS, WeightedCollator
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -29,21 +28,6 @@ if TYPE_CHECKING:
     from trl import SFTConfig
 
 TEMPLATE_FILE = "lemma_template.json"
-WEIGHTS = "loss_weights"
-_WEIGHT_UNIT = 65536  # weights travel as multiples of one part in so many
-
-
-@dataclass
-class WeightedCollator(DataCollatorForLanguageModeling):
-    """TRL's collator, which also pads `loss_weights` to the batch's shape (rows, longest row), in whole units."""
-
-    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
-        batch = super().torch_call(examples)
-        weights = torch.zeros(batch["labels"].shape)
-        for row, example in enumerate(examples):
-            weights[row, : len(example[WEIGHTS])] = torch.tensor(example[WEIGHTS])
-        # Whole numbers, because transformers would round floating-point inputs to DeepSpeed's bf16.
-        return {**batch, WEIGHTS: (weights * _WEIGHT_UNIT).round().int()}
 
 
 class LemmaTrainer(SFTTrainer):
@@ -52,6 +36,7 @@ class LemmaTrainer(SFTTrainer):
     Args:
         course: what decides the training's course; stored with each checkpoint.
         renderer: its description is stored with each model.
+        partial_last_step: keep or drop, as the recipe's key of that name.
         peft_config, and everything that SFTTrainer takes besides.
     """
 
@@ -66,8 +51,10 @@ class LemmaTrainer(SFTTrainer):
         train_dataset: Any,
         eval_dataset: Any = None,
         peft_config: "PeftConfig | None" = None,
+        partial_last_step: str = "keep",
     ):
         self.course = course
+        self.partial_last_step = partial_last_step
         self.renderer = renderer
         tokenizer = renderer.tokenizer
         # The rows are tokenised and within max_length: TRL would only copy them. Packing is its work.
@@ -122,7 +109,7 @@ class LemmaTrainer(SFTTrainer):
         def weighted_model(**kwargs):
             outputs = model(**kwargs)
             # Log-probabilities come shifted: position t scores token t + 1.
-            outputs.log_probs = outputs.log_probs * (weights[:, 1:] / _WEIGHT_UNIT)
+            outputs.log_probs = outputs.log_probs * (weights[:, 1:] / WEIGHT_UNIT)
             return outputs
 
         return super().compute_loss(weighted_model, inputs, return_outputs, num_items_in_batch)
@@ -143,7 +130,7 @@ class LemmaTrainer(SFTTrainer):
         if not batch_samples or WEIGHTS not in batch_samples[0]:
             return super()._get_num_items_in_batch(batch_samples, device)
         supervised = [batch["labels"][:, 1:].ne(IGNORED) * batch[WEIGHTS][:, 1:] for batch in batch_samples]
-        total = torch.stack([weights.sum() for weights in supervised]).sum().to(device) / _WEIGHT_UNIT
+        total = torch.stack([weights.sum() for weights in supervised]).sum().to(device) / WEIGHT_UNIT
         if self.args.average_tokens_across_devices and self.args.world_size > 1:
             total = self.accelerator.gather(total).sum()
         return total
@@ -206,6 +193,22 @@ class LemmaTrainer(SFTTrainer):
             return None
         flops = compute_flops_per_token(self._text_config, self._mean_length)
         return compute_mfu(flops, tokens_per_second, self.args.world_size, peak)
+
+    # --- steps
+
+    def set_initial_training_values(self, args, dataloader):
+        """With `partial_last_step: drop` an epoch ends with its last whole step; `lemma plan` counts the same way."""
+        values = super().set_initial_training_values(args, dataloader)
+        epochs, _, examples, samples, batch, micro_batches, steps = values
+        whole = micro_batches // args.gradient_accumulation_steps
+        if self.partial_last_step == "keep" or whole == 0:
+            return values  # an epoch of less than one step is that step
+        if args.max_steps > 0:
+            epochs = math.ceil(steps / whole)
+        else:
+            steps = math.ceil(args.num_train_epochs * whole)
+            samples = steps * batch
+        return epochs, whole, examples, samples, batch, whole * args.gradient_accumulation_steps, steps
 
     # --- durable checkpoints
 
