@@ -34,24 +34,30 @@ def main(arguments: list[str]) -> None:
 
     recipe = load_recipe(arguments[0], arguments[1:])
 
+    from lemma_train.training import starts
     from lemma_train.training.compatibility import check_recipe
-
-    check_recipe(recipe, os.environ)
-
+    from lemma_train.training.lock import FolderInUse
     from lemma_train.training.run import train
 
     try:
+        check_recipe(recipe, os.environ)
         train(recipe)
     except Stopped as stopped:
-        print(f"sft.py: {stopped}", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":
+            print(f"sft.py: {stopped}", file=sys.stderr)
         sys.exit(1)
+    except FolderInUse:
+        raise  # the files in the folder are the other run's
     except Exception as error:  # tokenizers raises a bare Exception; what is not about the disk goes on
         if not _is_full_disk(error):
+            starts.note_failure(recipe.output_dir, error)
             raise
-        raise InputError(
+        fault = InputError(
             f"output_dir: {recipe.output_dir} cannot be written: {first_line(error)}. Complete checkpoints on it are "
             "untouched; free some space and start again."
-        ) from error
+        )
+        starts.note_failure(recipe.output_dir, fault)
+        raise fault from error
 
 
 def _is_full_disk(error: BaseException | None) -> bool:

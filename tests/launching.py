@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -95,6 +96,43 @@ def run_and_kill(recipe: Path, *overrides: str, until, config: str | None = None
             assert time.monotonic() < deadline, "the run never came to the point where it was to be killed"
             time.sleep(0.02)
         process.kill()
+
+
+def run_and_signal(
+    recipe: Path, *overrides: str, until, send, config: str | None = None, **env: str
+) -> subprocess.CompletedProcess:
+    """Start a run, give its ranks' process ids to `send(ranks)` once `until()` is true, and wait for its end."""
+    with tempfile.TemporaryFile("w+") as output:
+        with subprocess.Popen(
+            command(recipe, *overrides, config=config),
+            cwd=ROOT,
+            env=environment(**env),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        ) as process:
+            deadline = time.monotonic() + 300
+            while not until():
+                assert process.poll() is None, "the run ended before it could be signalled"
+                assert time.monotonic() < deadline, "the run never came to the point where it was to be signalled"
+                time.sleep(0.01)
+            send(ranks_of(process.pid) if config else [process.pid])
+            try:
+                process.wait(timeout=300)
+            finally:
+                process.kill()
+        output.seek(0)
+        return subprocess.CompletedProcess([], process.returncode, "", output.read())
+
+
+def ranks_of(launcher: int) -> list[int]:
+    """The process ids of a launcher's children that are ranks, in the order of their ranks."""
+    found = {}
+    for child in Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split():
+        variables = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+        rank = [entry.removeprefix(b"RANK=") for entry in variables if entry.startswith(b"RANK=")]
+        if rank:
+            found[int(rank[0])] = int(child)
+    return [found[rank] for rank in sorted(found)]
 
 
 def metrics(folder: Path) -> list[dict]:

@@ -40,13 +40,13 @@ def rows(renderer: Renderer, weight: float = 1.0, count: int = 8) -> Dataset:
     return Dataset.from_dict(columns)
 
 
-def trainer_for(tiny_llama, renderer, dataset, folder: Path, **keys) -> LemmaTrainer:
+def trainer_for(tiny_llama, renderer, dataset, folder: Path, held_out=None, **keys) -> LemmaTrainer:
     given = {**SMALL, "model_name_or_path": str(tiny_llama), "output_dir": str(folder), **keys}
     recipe = Recipe(Path("r.yaml"), given)
     model = AutoModelForCausalLM.from_pretrained(
         tiny_llama, dtype=torch.float32, attn_implementation=given.get("attn_implementation", "sdpa")
     )
-    return LemmaTrainer(model, recipe.sft_config(), COURSE, renderer, dataset)
+    return LemmaTrainer(model, recipe.sft_config(), COURSE, renderer, dataset, held_out)
 
 
 class Gradients(TrainerCallback):

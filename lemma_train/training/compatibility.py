@@ -38,7 +38,14 @@ _RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
         "a number above 0",
     ),
     (
-        ("max_grad_norm", "warmup_steps", "weight_decay", "error_span_weight", "dataloader_num_workers"),
+        (
+            "max_grad_norm",
+            "warmup_steps",
+            "weight_decay",
+            "error_span_weight",
+            "dataloader_num_workers",
+            "hang_minutes",
+        ),
         lambda value: value >= 0,
         "a number not below 0",
     ),

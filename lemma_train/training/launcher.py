@@ -39,6 +39,19 @@ def without_launcher(environ: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in environ.items() if key not in ours and not key.startswith(prefixes)}
 
 
+def has_siblings(environ: Mapping[str, str]) -> bool:
+    """Whether this process is one rank of several, which their launcher ends with SIGTERM when one of them fails."""
+    return int(environ.get("WORLD_SIZE", "1")) > 1
+
+
+def lost_a_rank(error: BaseException) -> bool:
+    """Whether a collective failed, which is what the end of one rank looks like on the others.
+
+    Only the text tells: gloo raises a bare RuntimeError.
+    """
+    return type(error).__name__.startswith("Dist") or any(word in str(error) for word in ("gloo", "NCCL", "c10d"))
+
+
 def stand_alone_process_group() -> None:
     """Give DeepSpeed the variables of a process group of one where no launcher has set them.
 

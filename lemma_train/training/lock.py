@@ -17,12 +17,17 @@ LOCK_FILE = ".lemma.lock"
 PATIENCE_SECONDS = 15.0  # a run that was just killed may take that long to free its memory and its files
 
 
+class FolderInUse(InputError):
+    """Another run is at work in the folder."""
+
+
 @contextmanager
 def claim(output_dir: Path, wanted: bool = True) -> Iterator[None]:
     """Hold the folder's lock; with `wanted` false (ranks other than 0) do nothing.
 
     Raises:
-        InputError: another process holds it, or the folder cannot be written.
+        FolderInUse: another process holds it.
+        InputError: the folder cannot be written.
     """
     if not wanted:
         yield
@@ -48,7 +53,7 @@ def _take(handle: int, output_dir: Path) -> None:
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 return None  # some network file systems have no locks: there the user watches over the folder
             if time.monotonic() > deadline:
-                raise InputError(
+                raise FolderInUse(
                     f"output_dir: another run is at work in {output_dir}; wait for it or end it."
                 ) from None
         time.sleep(0.2)

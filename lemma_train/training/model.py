@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from lemma_train.errors import InputError, first_line
+from lemma_train.training import launcher
 from lemma_train.training.recipe import Recipe
 from lemma_train.training.tokenizer import unreadable
 
@@ -66,6 +67,8 @@ def load_model(recipe: Recipe, tokenizer: "PreTrainedTokenizerBase") -> "PreTrai
     try:
         model, loaded = cast(tuple, AutoModelForCausalLM.from_pretrained(name, output_loading_info=True, **options))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
+        if launcher.lost_a_rank(error):  # ZeRO-3 splits the weights among all ranks while they load
+            raise
         raise InputError(unreadable(name, "model", error)) from error
     demand_every_tensor(name, loaded)
     agree_with_tokenizer(model, tokenizer)

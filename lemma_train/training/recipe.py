@@ -66,6 +66,10 @@ class LemmaConfig:
     """auto: go on from the newest complete checkpoint of output_dir. never: start anew, in an empty output_dir. A
     path: go on from that checkpoint, even where the recipe has changed since."""
 
+    hang_minutes: float = 15.0
+    """A rank on which neither a micro-batch nor a held-out batch has ended for so long ends the job, with its stacks in
+    `logs/`. Loading and saving may take four times as long, and at least ten minutes. 0 switches it off."""
+
     evaluate_after: str | list[str] = field(default_factory=list)
     """Evaluation recipes that are run on the finished model; their figures stand in its card."""
 

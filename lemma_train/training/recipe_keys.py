@@ -16,6 +16,7 @@ REFUSED_KEYS = {
     "remove_unused_columns": "it is always on",
     "hub_token": "secrets come from the environment: set HF_TOKEN",
     "auto_find_batch_size": "it would change the global batch without telling; set per_device_train_batch_size",
+    "enable_jit_checkpoint": "SIGUSR1 and SIGTERM always make a checkpoint, see docs/training.md",
     "local_rank": "the launcher sets it",
     "do_train": "sft.py always trains",
     "do_predict": "sft.py does not predict",

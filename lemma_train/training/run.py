@@ -5,6 +5,7 @@ before rows are prepared, the rows are prepared before the process group exists 
 over them), and the SFTConfig exists before the model (so that ZeRO-3 partitions it while it loads).
 """
 
+import contextlib
 import gc
 import logging
 import os
@@ -15,16 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 from lemma_train.errors import InputError, first_line
 from lemma_train.template import Renderer
-from lemma_train.training import checkpoints, launcher, prepare
+from lemma_train.training import checkpoints, launcher, prepare, starts
 from lemma_train.training.checkpoints import Course
 from lemma_train.training.compatibility import deepspeed_config
 from lemma_train.training.evaluate_after import check_evaluations, evaluate_final
+from lemma_train.training.heartbeat import Beats, Heartbeat
 from lemma_train.training.lock import claim
+from lemma_train.training.preemption import StopSignals, StopTogether
 from lemma_train.training.recipe import Recipe
 from lemma_train.training.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from peft import PeftConfig
+    from transformers import TrainerCallback
 
 logger = logging.getLogger("lemma_train")
 
@@ -34,9 +38,11 @@ def train(recipe: Recipe) -> None:
 
     Raises:
         InputError: a folder, the rows or the model is at fault, or the run in `output_dir` is another one.
+        Stopped: a signal asked for it; the checkpoint is complete, and `stopped.json` names it.
     """
     started = time.time()
     launcher.end_with_launcher()
+    signals = StopSignals(recipe.output_dir)
     rank = int(os.environ.get("RANK", "0"))
     logging.basicConfig(format="%(message)s", level=logging.INFO if rank == 0 else logging.ERROR)
     renderer = Renderer(load_tokenizer(recipe), recipe["template"])
@@ -47,14 +53,23 @@ def train(recipe: Recipe) -> None:
             check_evaluations(recipe, renderer)
         if _is_finished(recipe, course):
             logger.info("%s/final is the finished model of this recipe; nothing is left to train.", recipe.output_dir)
+            if rank == 0:
+                starts.clear(recipe.output_dir)
         else:
             checkpoint, notes = checkpoints.checkpoint_to_resume(recipe, course)
             for note in notes:
                 logger.info(note)
-            prepared = _prepared_rows(recipe, renderer, data)
-            _train(recipe, renderer, prepared, course, checkpoint, started)
+            signals.checkpoint = checkpoint
+            step = checkpoints.step_of(checkpoint) if checkpoint else 0
+            forced = recipe["resume"] not in ("auto", "never")
+            with starts.counted(recipe.output_dir, step, forced) if rank == 0 else contextlib.nullcontext():
+                prepared = _prepared_rows(recipe, renderer, data)
+                with Heartbeat(recipe.output_dir, rank, recipe["hang_minutes"]) as heartbeat:
+                    watchers = [StopTogether(signals), Beats(heartbeat)]
+                    _train(recipe, renderer, prepared, course, checkpoint, started, watchers)
             _let_go()
-        if rank == 0:
+        if rank == 0 and recipe["evaluate_after"]:
+            signals.end_at_once("while the finished model was evaluated")
             evaluate_final(recipe)
 
 
@@ -106,6 +121,7 @@ def _train(
     course: Course,
     checkpoint: Path | None,
     started: float,
+    watchers: "list[TrainerCallback]",
 ) -> None:
     if deepspeed_config(recipe, os.environ) is not None:
         launcher.stand_alone_process_group()
@@ -149,7 +165,8 @@ def _train(
         raise InputError(f"{recipe.path}: the trainer refuses the recipe: {first_line(error)}") from error
     if recipe["use_peft"] and not course.zero_stage:
         adapters_in_fp32(model)
-    trainer.add_callback(MetricsFile(recipe.output_dir))
+    for callback in (MetricsFile(recipe.output_dir), *watchers):
+        trainer.add_callback(callback)
     try:
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except ImportError as error:

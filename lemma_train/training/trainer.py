@@ -239,6 +239,32 @@ class LemmaTrainer(SFTTrainer):
             checkpoints.rotate(folder.parent, limit, self.state.best_model_checkpoint)
         self.accelerator.wait_for_everyone()
 
+    def _save_rng_state(self, output_dir: str) -> None:
+        """Also what this rank has summed up since the last log: the next log must tell of the whole interval."""
+        super()._save_rng_state(output_dir)
+        unlogged = {
+            "loss": self._tr_loss.item(),
+            "logged_step": self._globalstep_last_logged,
+            "tokens": self._tokens_since_log.tolist(),
+            "trl_tokens": self._total_train_tokens,
+            "trl_metrics": self._metrics["train"],
+        }
+        self._unlogged_file(output_dir).write_text(json.dumps(unlogged), encoding="utf-8")
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        super()._load_rng_state(checkpoint)
+        if checkpoint is not None and (file := self._unlogged_file(checkpoint)).exists():
+            unlogged = json.loads(file.read_text(encoding="utf-8"))
+            self._tr_loss += unlogged["loss"]
+            self._globalstep_last_logged = unlogged["logged_step"]
+            # The first batches after the resume may have been counted already.
+            self._tokens_since_log += torch.tensor(unlogged["tokens"], device=self._tokens_since_log.device)
+            self._total_train_tokens = unlogged["trl_tokens"]
+            self._metrics["train"].update(unlogged["trl_metrics"])
+
+    def _unlogged_file(self, folder: str) -> Path:
+        return Path(folder) / f"unlogged_{self.args.process_index}.json"
+
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         super()._save(output_dir, state_dict)
         if self.args.should_save and output_dir is not None:
