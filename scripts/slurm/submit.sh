@@ -144,7 +144,7 @@ case $verb in
 train) submit train train.sbatch "${gpu[@]}" "${whole[@]}" "${options[@]}" -- "$@" ;;
 prepare) submit prepare prepare.sbatch "${cpu[@]}" "${options[@]}" -- "$@" ;;
 evaluate)
-    export LEMMA_MODEL_SERVER=$model
+    export LEMMA_MODEL_SERVER=$model LEMMA_TEACHER_SERVER=$teacher
     if [[ -n $model ]]; then pool=("${cpu[@]}"); else pool=("${gpu[@]}" "${single[@]}"); fi
     submit evaluate evaluate.sbatch "${pool[@]}" "${options[@]}" -- "$@"
     ;;
