@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+import vllm_server
 import yaml
 from launching import BIN, ROOT, losses, write_recipe, write_rows
-import vllm_server
 from slurm_cluster import SlurmCluster, slurm  # noqa: F401 - the fixture
 
 pytestmark = pytest.mark.slow
