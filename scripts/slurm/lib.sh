@@ -188,6 +188,9 @@ print_of() {
     if [[ -f $1 ]]; then cksum <"$1"; else echo 0; fi
 }
 
+# Has a file been written since it had this print? That it is gone does not count: the trainer removes what is stale.
+written_since() { [[ -f $1 && $(print_of "$1") != "$2" ]]; }
+
 # Start this job again, unless SLURM or its user is ending it already.
 requeue() {
     local state answer

@@ -95,7 +95,8 @@ trap '' USR1 TERM
 # Ranks that stopped upon a signal end with 1 as well. Leaving with 1 would have srun kill the other nodes, whose ranks
 # may still be writing: so wait for the file that says that it was a stop.
 for ((tries = 0; tries < 20; tries++)); do
-    if [[ $(cksum 2>/dev/null <"$LEMMA_OUTPUT_DIR/stopped.json" || echo 0) != "$LEMMA_STOPPED_BEFORE" ]]; then
+    file=$LEMMA_OUTPUT_DIR/stopped.json
+    if [[ -f $file && $(cksum <"$file") != "$LEMMA_STOPPED_BEFORE" ]]; then
         say "stopped"
         exit 0
     fi
