@@ -61,9 +61,9 @@ class Heartbeat:
             self._thread.join()
             faulthandler.cancel_dump_traceback_later()
             faulthandler.unregister(signal.SIGTERM)
+            if not os.fstat(self._file.fileno()).st_size:
+                self._stacks.unlink(missing_ok=True)  # nothing hung
             self._file.close()
-            if not self._stacks.stat().st_size:
-                self._stacks.unlink()  # nothing hung
 
     def beat(self, slow: bool = False) -> None:
         """This rank has got on; with `slow`, what comes next is a save or a load and may take longer."""
