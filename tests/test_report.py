@@ -199,7 +199,7 @@ def everywhere(value, nonsense):
 def test_a_page_is_made_of_whatever_the_results_hold(tmp_path, nonsense):
     run, base = (write_run(tmp_path / name, name, questions=3, benchmarks=("gsm8k",)) for name in ("run", "base"))
     results = json.loads((run / "results.json").read_text())
-    changed = everywhere(results, nonsense) | {"samples_file": results["samples_file"]}
+    changed = everywhere(results, nonsense) | {"samples_file": results["samples_file"], "loss_curve": nonsense}
     changed["probe"]["verdicts"] = results["probe"]["verdicts"]  # which are checked as they are read
     (run / "results.json").write_text(json.dumps(changed))
     text = report(tmp_path, run, base=base)
