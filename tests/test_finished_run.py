@@ -57,6 +57,7 @@ def test_verdicts_are_kept_by_question_and_item(tmp_path):
         ("results.json", '{"benchmarks": {"gsm8k": 1}}', "'benchmarks'"),
         ("results.json", '{"benchmarks": {}, "samples_file": 5}', "'samples_file'"),
         ("results.json", '{"benchmarks": {}, "samples_file": {"lines": true, "sha256": "a"}}', "'samples_file'"),
+        ("results.json", '{"benchmarks": {}, "samples_file": {"lines": -1, "sha256": "a"}}', "'samples_file'"),
         ("samples.jsonl", None, "samples.jsonl is missing"),
         ("samples.jsonl", '{"id": "a"}\n', "samples.jsonl, line 1: the key 'question_id'"),
         ("samples.jsonl", "[1]\n", "samples.jsonl, line 1 is not a JSON object"),

@@ -199,7 +199,7 @@ def everywhere(value, nonsense):
 def test_a_page_is_made_of_whatever_the_results_hold(tmp_path, nonsense):
     run, base = (write_run(tmp_path / name, name, questions=3, benchmarks=("gsm8k",)) for name in ("run", "base"))
     results = json.loads((run / "results.json").read_text())
-    changed = everywhere(results, nonsense) | {"samples_file": results["samples_file"]}
+    changed = everywhere(results, nonsense) | {"samples_file": results["samples_file"], "loss_curve": nonsense}
     changed["probe"]["verdicts"] = results["probe"]["verdicts"]  # which are checked as they are read
     (run / "results.json").write_text(json.dumps(changed))
     text = report(tmp_path, run, base=base)
@@ -207,7 +207,7 @@ def test_a_page_is_made_of_whatever_the_results_hold(tmp_path, nonsense):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("nonsense", NONSENSE, ids=str)
+@pytest.mark.parametrize("nonsense", ["x", float("nan"), [[5]], {}], ids=str)
 def test_no_damaged_value_ends_in_a_traceback(tmp_path, nonsense):
     run = write_run(tmp_path / "run", questions=2, benchmarks=("gsm8k",))
     file = run / "results.json"
@@ -218,7 +218,7 @@ def test_no_damaged_value_ends_in_a_traceback(tmp_path, nonsense):
             report(tmp_path, run)
             made += 1
         except InputError as error:
-            assert str(run) in str(error)
+            assert "results.json" in str(error)
     assert made > 40
 
 

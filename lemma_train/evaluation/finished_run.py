@@ -123,7 +123,7 @@ def _samples_file(file: Path, results: Mapping[str, Any]) -> tuple[int, str]:
             "same `lemma evaluate` again: it grades anew the answers that it has, and asks for none."
         )
     lines, sha256 = at(told, "lines"), at(told, "sha256")
-    if type(lines) is not int or not isinstance(sha256, str):
+    if type(lines) is not int or number(lines) is None or lines < 0 or not isinstance(sha256, str):
         raise InputError(f"{file}: the key 'samples_file' must hold 'lines' and 'sha256'; evaluate again.")
     return lines, sha256
 
