@@ -23,6 +23,7 @@ from lemma_train.collection.settings import CollectSettings
 from lemma_train.collection.shards import Shard, shards_in
 from lemma_train.collection.stage_files import STAGES, merge_stages, path_of, read_stage
 from lemma_train.errors import InputError
+from lemma_train.llm.vllm_arguments import reply_arguments
 from lemma_train.problems import load_problems
 from lemma_train.training.lock import claim
 
@@ -146,6 +147,7 @@ def _comparable(values: dict[str, Any]) -> dict[str, Any]:
     outer = {key: value for key, value in values.items() if key not in ("output_dir", "assembly", "budget", "currency")}
     for role in ("student", "teacher"):
         outer[role] = {key: value for key, value in outer[role].items() if key not in free}
+        outer[role]["engine_args"] = reply_arguments(outer[role].get("engine_args", {}))
     return json.loads(json.dumps(outer))
 
 

@@ -3,6 +3,7 @@
 Enters: `ModelSettings`. Leaves: a `LanguageModel`, loaded or connected only when it is asked for.
 """
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +12,12 @@ from typing import Literal
 from lemma_train.collection.settings import ModelSettings
 from lemma_train.errors import InputError, first_line
 from lemma_train.llm.protocol import LanguageModel
+from lemma_train.llm.vllm_arguments import reply_arguments
 from lemma_train.llm.weights import weights_fingerprint
 from lemma_train.template import Renderer
 
+IN_PROCESS = ("transformers", "vllm")  # engines that load the folder which `model` names
+VLLM_ITEMS = 4096  # vLLM queues what it cannot run yet; its GPUs run some hundred each
 Role = Literal["student", "teacher", "model"]  # the recipe's block, as messages name it
 
 
@@ -31,7 +35,19 @@ def identity(settings: ModelSettings, role: Role) -> str:
     names = [settings.model, *([settings.adapter] if settings.adapter else [])]
     folders = [Path(name).expanduser() for name in [*names, *([settings.tokenizer] if settings.tokenizer else [])]]
     weights = [weights_fingerprint(folder) for folder in dict.fromkeys(folders) if folder.is_dir()]
-    return " + ".join([settings.engine, *names, *filter(None, weights)])
+    told = reply_arguments(settings.engine_args) if settings.engine == "vllm" else {}
+    return " + ".join([settings.engine, *names, *filter(None, weights), *([json.dumps(told)] if told else [])])
+
+
+def items_at_once(settings: ModelSettings, least: int) -> int:
+    """How many items to work on at once: enough that the engine is never idle, and that a slow one holds up few others.
+
+    Args:
+        least: where there is little in flight.
+    """
+    if settings.engine == "vllm":
+        return VLLM_ITEMS
+    return max(least, 8 * settings.concurrency * max(1, len(settings.base_urls)))
 
 
 def open_model(settings: ModelSettings, role: Role, say: Callable[[str], None]) -> LanguageModel:
@@ -53,6 +69,19 @@ def open_model(settings: ModelSettings, role: Role, say: Callable[[str], None]) 
             device=settings.device,
             batch_size=settings.batch_size,
             adapter=settings.adapter,
+        )
+    if settings.engine == "vllm":
+        from lemma_train.llm.vllm_in_process import VllmModel
+
+        return VllmModel(
+            settings.model,
+            tokenizer=settings.tokenizer,
+            dtype=settings.dtype,
+            adapter=settings.adapter,
+            engine_args=settings.engine_args,
+            json_mode=settings.json_mode,
+            key=role,
+            on_event=say,
         )
     from lemma_train.llm.openai_api import OpenAIModel
 
@@ -85,7 +114,7 @@ def open_renderer(settings: ModelSettings, role: Role = "student") -> Renderer |
     Raises:
         InputError: the tokenizer cannot be loaded, or does not go with the template.
     """
-    local = settings.engine == "transformers" or (role == "model" and Path(settings.model).expanduser().is_dir())
+    local = settings.engine in IN_PROCESS or (role == "model" and Path(settings.model).expanduser().is_dir())
     name = settings.tokenizer or (settings.model if local else None)
     if name is None:
         return None
