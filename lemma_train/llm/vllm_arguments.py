@@ -19,7 +19,7 @@ _ADAPTER_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM makes room for
 # Where and how fast the model runs; everything else may change what it says.
 _NO_NEW_REPLY = (
     *("tensor_parallel_size", "pipeline_parallel_size", "distributed_executor_backend", "enable_expert_parallel"),
-    *("gpu_memory_utilization", "kv_cache_memory_bytes", "cpu_offload_gb", "swap_space", "block_size"),
+    *("gpu_memory_utilization", "kv_cache_memory_bytes", "cpu_offload_gb", "block_size"),
     *("max_num_seqs", "max_num_batched_tokens", "enable_chunked_prefill", "enable_prefix_caching", "async_scheduling"),
     *("enforce_eager", "compilation_config", "optimization_level", "attention_backend", "disable_custom_all_reduce"),
     *("download_dir", "max_parallel_loading_workers", "use_tqdm_on_load", "disable_log_stats"),
