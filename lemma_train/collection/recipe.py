@@ -12,6 +12,7 @@ from typing import Any
 from lemma_train.collection.settings import CollectSettings
 from lemma_train.errors import InputError, first_line
 from lemma_train.llm.endpoint import address
+from lemma_train.llm.vllm_arguments import misplaced
 from lemma_train.settings_file import read_settings
 
 _SHARES = ("assembly.strategies", "assembly.origins", "injection.types")
@@ -91,6 +92,7 @@ def _senseless(settings: CollectSettings) -> list[str]:
         if getattr(settings, role).engine != "offline" and not getattr(settings, role).model:
             faults.append(f"{role}.model is missing; it names the model that the engine is to use.")
     for role in ("student", "teacher"):
+        faults += misplaced(getattr(settings, role).engine_args, role)
         for url in getattr(settings, role).base_urls:
             try:
                 address(url)  # here already, because the recipe is written to disk before a server is asked

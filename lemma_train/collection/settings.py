@@ -23,10 +23,11 @@ class Prices:
 class ModelSettings:
     """A model that answers: student or teacher."""
 
-    engine: Literal["openai", "transformers", "offline"] = "openai"
-    """openai: any server with OpenAI's API, such as vLLM. transformers: in this process. offline: rules, no model."""
+    engine: Literal["openai", "vllm", "transformers", "offline"] = "openai"
+    """openai: any server with OpenAI's API, such as vLLM's. vllm: vLLM in this process, where it is installed.
+    transformers: in this process, on a CPU or one GPU. offline: rules, no model."""
     model: str = ""
-    """The name that the server knows the model by, or the folder or Hub name that transformers loads."""
+    """The name that the server knows the model by, or the folder or Hub name that vllm or transformers loads."""
     base_urls: list[str] = field(default_factory=list)
     """Addresses of servers that share the load, each ending in /v1; none: OpenAI itself."""
     api_key_env: str = "OPENAI_API_KEY"
@@ -65,12 +66,15 @@ class ModelSettings:
     """What tokens cost; for the estimate, the report and the budget."""
     batch_size: int = 32
     """transformers: most answers that are written at once."""
+    engine_args: dict[str, Any] = field(default_factory=dict)
+    """vllm: its own engine arguments under their own names, as in {tensor_parallel_size: 2, data_parallel_size: 4,
+    gpu_memory_utilization: 0.9}."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """transformers: the number format of the weights."""
+    """transformers, vllm: the number format of the weights; auto: bfloat16."""
     device: str = "auto"
     """transformers: auto, cpu, cuda, cuda:1."""
     adapter: str | None = None
-    """transformers: a LoRA adapter's folder."""
+    """transformers, vllm: a LoRA adapter's folder."""
     mistake_share: float = 0.6
     """offline student: the share of its answers that are wrong."""
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lemma_train.collection.models import open_renderer
+from lemma_train.collection.models import IN_PROCESS, open_renderer
 from lemma_train.errors import InputError, first_line
 from lemma_train.evaluation.settings import EvaluatedModel
 from lemma_train.template import Renderer
@@ -24,7 +24,7 @@ def with_adapter_apart(model: EvaluatedModel) -> EvaluatedModel:
         InputError: the adapter does not say what it was trained on.
     """
     config = Path(model.model).expanduser() / "adapter_config.json"
-    if model.engine != "transformers" or model.adapter is not None or not config.is_file():
+    if model.engine not in IN_PROCESS or model.adapter is not None or not config.is_file():
         return model
     base = _read(config).get("base_model_name_or_path")
     if not isinstance(base, str) or not base:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lemma_train.evaluation.settings import EvaluatedModel, EvaluateSettings
+from lemma_train.llm.vllm_arguments import misplaced
 from lemma_train.settings_file import read_settings
 
 _TEACHERS = ("json_mode", "system_turn", "mistake_share")  # keys of models that are asked for something else
@@ -29,7 +30,7 @@ def _senseless(settings: EvaluateSettings) -> list[str]:
     if not settings.benchmarks and not settings.probe.path:
         faults.append("the key benchmarks is missing; it lists what to evaluate on.")
     if model.engine == "offline":
-        faults.append("model.engine: the offline rules are no model; use transformers, or openai for a server.")
+        faults.append("model.engine: the offline rules are no model; use transformers, vllm, or openai for a server.")
     if not model.model:
         faults.append("model.model is missing; it names the model's folder, or the model on its server.")
     for key in _TEACHERS:
@@ -39,6 +40,7 @@ def _senseless(settings: EvaluateSettings) -> list[str]:
         for key in ("max_tokens", "concurrency", "timeout_seconds", "max_tries", "batch_size", "top_p"):
             if not getattr(asked, key) > 0:
                 faults.append(f"{role}.{key}: it must be above 0, it is {getattr(asked, key)}.")
+        faults += misplaced(asked.engine_args, role)
         if asked.temperature < 0:
             faults.append(f"{role}.temperature: it must not be negative, it is {asked.temperature}.")
     if settings.teacher.engine != "offline" and not settings.teacher.model:

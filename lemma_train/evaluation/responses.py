@@ -20,7 +20,7 @@ from lemma_train.collection.asking import Asker, seed_of
 from lemma_train.collection.engine import run_items
 from lemma_train.collection.journal import Journal
 from lemma_train.collection.meter import Meter
-from lemma_train.collection.models import Role, identity, open_model
+from lemma_train.collection.models import Role, identity, items_at_once, open_model
 from lemma_train.collection.progress import StageProgress
 from lemma_train.collection.settings import ModelSettings
 from lemma_train.collection.stage_files import Line
@@ -159,7 +159,7 @@ class Respondent:
                 task = asyncio.current_task()
                 assert task is not None
                 asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-                window = max(MIN_WINDOW, 8 * self.settings.concurrency * max(1, len(self.settings.base_urls)))
+                window = items_at_once(self.settings, MIN_WINDOW)
                 await run_items(items, one, lambda line: found.append(line.record), window, otherwise="")
 
             asked = self._replies()

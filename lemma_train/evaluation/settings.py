@@ -17,8 +17,9 @@ class EvaluatedModel(ModelSettings):
     tokenizer belongs in `tokenizer`.
     """
 
-    engine: Literal["openai", "transformers", "offline"] = "transformers"
-    """openai: any server with OpenAI's API, such as vLLM. transformers: in this process."""
+    engine: Literal["openai", "vllm", "transformers", "offline"] = "transformers"
+    """openai: any server with OpenAI's API, such as vLLM's. vllm: vLLM in this process, where it is installed.
+    transformers: in this process, on a CPU or one GPU."""
     temperature: float = 0.0
     """0: greedy, as in LEMMA's evaluation. Above it, `samples` answers are drawn (0.7 for maj@32)."""
     stop: list[str] = field(default_factory=lambda: ["\n\n#", "\n\nInstruction:", "### Instruction"])

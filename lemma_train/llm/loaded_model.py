@@ -39,8 +39,7 @@ class LoadedModel:
         """
         from lemma_train.llm.decoding import Row
 
-        ids = self._prompt_ids(request)
-        assert ids, "a prompt has at least one token"
+        ids = prompt_ids(request, self.tokenizer, self.name)
         known = self.model.get_input_embeddings().num_embeddings
         if max(ids) >= known:
             raise InputError(
@@ -70,30 +69,6 @@ class LoadedModel:
             completion_tokens=len(row.ids),
         )
 
-    def _prompt_ids(self, request: Request) -> tuple[int, ...]:
-        if request.prompt_ids is not None:
-            return tuple(request.prompt_ids)
-        if request.prompt is not None:
-            return tuple(self.tokenizer(request.prompt)["input_ids"])
-        assert request.messages is not None, "a request has messages, a prompt or its ids"
-        if not self.tokenizer.chat_template:
-            raise InputError(
-                f"{self.name} has no chat template, so it cannot be asked in messages; name a model that was tuned to "
-                "follow instructions."
-            )
-        from jinja2 import TemplateError
-
-        try:
-            return tuple(
-                self.tokenizer.apply_chat_template(
-                    [dict(turn) for turn in request.messages], add_generation_prompt=True, return_dict=False
-                )
-            )
-        except TemplateError as error:
-            raise InputError(
-                f"{self.name}: its chat template refuses the conversation: {first_line(error)}."
-            ) from error
-
     def _holds_stop(self, ids: list[int], stops: tuple[str, ...]) -> bool:
         if not stops:
             return False
@@ -103,6 +78,41 @@ class LoadedModel:
 
     def _text(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+def prompt_ids(request: Request, tokenizer: Any, name: str) -> tuple[int, ...]:
+    """What the model reads, at least one token; ids that the request brings are taken as they are.
+
+    Args:
+        name: the model's, for messages.
+
+    Raises:
+        InputError: the tokenizer has no chat template, or it refuses the conversation.
+    """
+    if request.prompt_ids is not None:
+        ids = tuple(request.prompt_ids)
+    elif request.prompt is not None:
+        ids = tuple(tokenizer(request.prompt)["input_ids"])
+    else:
+        ids = _conversation_ids(request, tokenizer, name)
+    assert ids, "a prompt has at least one token"
+    return ids
+
+
+def _conversation_ids(request: Request, tokenizer: Any, name: str) -> tuple[int, ...]:
+    assert request.messages is not None, "a request has messages, a prompt or its ids"
+    if not tokenizer.chat_template:
+        raise InputError(
+            f"{name} has no chat template, so it cannot be asked in messages; name a model that was tuned to follow "
+            "instructions."
+        )
+    from jinja2 import TemplateError
+
+    turns = [dict(turn) for turn in request.messages]
+    try:
+        return tuple(tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False))
+    except TemplateError as error:
+        raise InputError(f"{name}: its chat template refuses the conversation: {first_line(error)}.") from error
 
 
 def load(name: str, dtype: str, device: str, adapter: str | None) -> LoadedModel:
