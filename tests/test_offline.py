@@ -211,6 +211,23 @@ def test_student_answers_go_through_the_whole_chain(worked):
     assert kept >= 0.75 * len(worked[:100])
 
 
+def test_a_restart_that_promises_another_way_has_other_sums(worked):
+    kept = 0
+    for question, solution, _ in worked:
+        plain = without_annotations(solution)
+        step = next((plain[a:b] for a, b in split_steps(plain) if equations_of(plain[a:b])), plain)
+        inputs = {"question": question, "prefix": step, "wrong_step": step, "right_solution": plain, "error_type": ""}
+        reply = ask("fresh_and_restart", inputs)
+        if reply.finish_reason == "refusal":
+            continue
+        said, sums = json.loads(reply.text), {equation.plain for equation in equations_of(plain)}
+        again = {equation.plain for equation in equations_of(said["continuation"])}
+        promised = re.search(r"another|different", said["reflection"])
+        assert not promised or (worked[0][1].startswith("Start") and again - sums), said
+        kept += 1
+    assert kept > 0.8 * len(worked)
+
+
 @pytest.mark.parametrize("worked", [s for s in SETS if s[0] == "word_sums"], indirect=True)
 def test_no_marked_step_of_a_word_sum_is_right_in_truth(worked, injected):
     """Only the steps of word_sums can be judged by themselves."""

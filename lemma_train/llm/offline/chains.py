@@ -76,7 +76,8 @@ def _join(open_parts: list[Fraction], equation: Equation) -> bool:
 
 
 def regrouped(right: WorkedSolution, draw: Random) -> list[str] | None:
-    """The chain with all gains first, or in another order; None where the solution is no chain."""
+    """The chain with all gains first, or in another order; None where the solution is no chain, or has no other order:
+    7 + 3 - 3."""
     chain = terms_of(right)
     if chain is None:
         return None
@@ -102,6 +103,17 @@ def regrouped(right: WorkedSolution, draw: Random) -> list[str] | None:
         if lost:
             told.append(f"{draw.choice(('Then', 'That leaves', 'Now'))} {first} - {lost} = {first - lost}.")
             whole = first - lost
+    elif len(rest) == 2 and rest[0] > 0 and sum(rest, Fraction(0)):
+        # All gains first is what the solution does already.
+        (came,), (went,) = gains, losses
+        change = abs(came - went)
+        more, less, sign = (came, went, "+") if came > went else (went, came, "-")
+        words = ("Both changes together:", "The changes first:", "What the two changes make:")
+        told.append(f"{draw.choice(words)} {more} - {less} = {change} {'more' if sign == '+' else 'less'}.")
+        whole = first + came - went
+        told.append(f"{draw.choice(('Then', 'That makes', 'Now'))} {first} {sign} {change} = {whole}.")
+    elif len(rest) == 2 and rest[0] > 0:
+        return None
     else:
         came = total(gains, ("All gains together:", "Everything that is added:", "The gains first:"))
         went = total(losses, ("All losses together:", "Everything that is taken away:", "The losses:"))
