@@ -204,7 +204,7 @@ def slurm() -> Iterator[SlurmCluster]:
         yield cluster
 
 
-if __name__ == "__main__":  # a cluster to try things on: prints how to speak to it, and ends with Ctrl-C
+if __name__ == "__main__":  # a cluster to try things on: prints how to speak to it, and ends with Ctrl-D
     with started() as held:
         print(json.dumps({"SLURM_CONF": held.environment["SLURM_CONF"]}), flush=True)
         print(f"export SLURM_CONF={held.environment['SLURM_CONF']}", file=sys.stderr)
