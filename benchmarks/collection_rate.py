@@ -9,7 +9,6 @@ sampling` it shows that memory does not grow with the rows.
 """
 
 import argparse
-import gc
 import json
 import resource
 import subprocess
@@ -24,6 +23,7 @@ import orjson
 import uvloop
 import yaml
 
+from lemma_train.collection.collect import few_garbage_collections
 from lemma_train.collection.pipeline import open_run, run_stages
 from lemma_train.collection.recipe import load_collect_recipe
 from lemma_train.collection.records import Attempt
@@ -60,7 +60,7 @@ def measure(stage: str, rows: int, latency: float, at_once: int, port: int, fold
         run = open_run(settings, folder, None, stack)
         import lemma_train.llm.openai_api  # noqa: F401 - its import, most of a second, is start-up and no rate
 
-        gc.freeze()  # as `collect` does
+        stack.enter_context(few_garbage_collections())
         began, processor = time.perf_counter(), time.process_time()
         uvloop.run(run_stages(run, [stage]))
         seconds, processor = time.perf_counter() - began, time.process_time() - processor

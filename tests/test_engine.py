@@ -55,6 +55,19 @@ def test_no_more_than_the_window_is_in_work_and_items_are_taken_lazily():
     assert most == 8 and len(done) == 100
 
 
+def test_the_first_item_is_not_held_up_by_the_others_beginnings():
+    begun, at_the_first_end = [], []
+
+    async def work(number):
+        begun.append(number)
+        await asyncio.sleep(0)  # as a request that is sent at once
+        at_the_first_end.append(len(begun))
+        return line(number)
+
+    assert run(range(2000), work, window=1000) == list(range(2000))
+    assert at_the_first_end[0] < 10
+
+
 def test_an_item_without_an_answer_does_not_hold_up_the_others():
     async def work(number):
         if number in (3, 50):

@@ -61,6 +61,7 @@ async def run_items(
                 raise failures[0]
             pending.append(asyncio.create_task(_started(work, item)))
             pending[-1].add_done_callback(watch)
+            await asyncio.sleep(0)  # it begins; a whole window that began at once would hold up the first requests
         while pending:
             await take()
     except (asyncio.CancelledError, KeyboardInterrupt):
