@@ -136,7 +136,8 @@ COMPARED = [
 
 def answers(folder, model):
     """What an engine says to the questions above, greedily and in bfloat16: samples, and replies to the letter."""
-    values = {"model": {"max_tokens": 96, **model}, "benchmarks": COMPARED, "output_dir": str(folder)}
+    model = {"max_tokens": 96, "stop": [], **model}  # a stop text would hide the tokens at which answers part
+    values = {"model": model, "benchmarks": COMPARED, "output_dir": str(folder)}
     path = folder.parent / f"{folder.name}.yaml"
     path.write_text(yaml.safe_dump(values))
     evaluate(load_evaluate_recipe(path))
