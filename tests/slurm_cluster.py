@@ -4,7 +4,6 @@ Enters: nothing. Leaves: the environment under which sbatch, srun and scontrol s
 of it lies in a folder of its own, on ports of its own; the machine's configuration is neither read nor changed.
 """
 
-import json
 import os
 import re
 import secrets
@@ -122,9 +121,7 @@ def started() -> Iterator[SlurmCluster]:
         key = folder / "munge.key"
         key.write_bytes(secrets.token_bytes(128))
         key.chmod(0o400)
-        environment = {**os.environ, "SLURM_CONF": str(config), "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
-        environment = {name: value for name, value in environment.items() if not _is_of_a_job(name)}
-        cluster = SlurmCluster(folder, environment)
+        cluster = SlurmCluster(folder, _environment(config))
         munge = [f"--{name}={folder}/munge.{end}" for name, end in _MUNGE_FILES.items()]
         _start(stack, cluster, "munged", ["munged", "--foreground", "--force", "--num-threads=2", *munge])
         _until(lambda: (folder / "munge.socket").exists(), cluster, "munge's socket")
@@ -145,8 +142,10 @@ _MUNGE_FILES = {
 }
 
 
-def _is_of_a_job(name: str) -> bool:
-    return name.startswith(("SLURM_JOB", "SLURM_STEP", "SBATCH_", "SRUN_", "LEMMA_"))
+def _environment(config: Path) -> dict[str, str]:
+    foreign = ("SLURM_", "SBATCH_", "SRUN_", "LEMMA_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    return {**kept, "SLURM_CONF": str(config), "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
 
 
 def _start(stack: ExitStack, cluster: SlurmCluster, name: str, command: list[str]) -> None:
@@ -180,7 +179,7 @@ def _until(ready, cluster: SlurmCluster, what: str, seconds: float = 30) -> None
     while not ready():
         if time.monotonic() > deadline:
             outs = "\n".join(out.read_text(errors="replace")[-1000:] for out in cluster.folder.glob("*.out"))
-            pytest.fail(f"SLURM: {what} not ready after {seconds} s\n{outs}\n{cluster.last_words()}")
+            raise RuntimeError(f"SLURM: {what} not ready after {seconds} s\n{outs}\n{cluster.last_words()}")
         time.sleep(0.1)
 
 
@@ -194,19 +193,30 @@ def _free_ports(count: int) -> list[int]:
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[SlurmCluster]:
-    """The cluster. Import this fixture where it is wanted, and mark the tests slow."""
+    """The cluster. Import this fixture where it is wanted, and mark the tests slow.
+
+    It lives in a process of its own, which ends it when its standard input closes: also where pytest is killed.
+    """
     path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
     if missing := [name for name in _PROGRAMS if shutil.which(name, path=path) is None]:
         pytest.skip(f"SLURM is not installed ({missing[0]}): apt-get install --no-install-recommends slurm-wlm munge")
     if os.geteuid():
         pytest.skip("SLURM's daemons are started by root only")
-    with started() as cluster:
-        yield cluster
+    keeper = subprocess.Popen(
+        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, text=True
+    )
+    with keeper:
+        assert keeper.stdin and keeper.stdout
+        told = keeper.stdout.readline()
+        if not told:
+            pytest.fail(f"SLURM did not start (exit status {keeper.wait()}); its words are above")
+        config = Path(told.strip().partition("SLURM_CONF=")[2])
+        yield SlurmCluster(config.parent, _environment(config))
+        keeper.stdin.close()
+        keeper.wait(60)
 
 
-if __name__ == "__main__":  # a cluster to try things on: prints how to speak to it, and ends with Ctrl-D
+if __name__ == "__main__":  # a cluster to try things on: prints how to speak to it, and ends at the end of its input
     with started() as held:
-        print(json.dumps({"SLURM_CONF": held.environment["SLURM_CONF"]}), flush=True)
-        print(f"export SLURM_CONF={held.environment['SLURM_CONF']}", file=sys.stderr)
-        with open(0) as stdin:
-            stdin.read()
+        print(f"export SLURM_CONF={held.environment['SLURM_CONF']}", flush=True)
+        sys.stdin.read()

@@ -120,9 +120,13 @@ def check_model(name: str, key: str, revision: str | None = None) -> int:
 
 def _cached(name: str, revision: str | None) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
     for file in ("config.json", "adapter_config.json"):
-        found = try_to_load_from_cache(name, file, revision=revision) if "/" in name else None
+        try:
+            found = try_to_load_from_cache(name, file, revision=revision)
+        except HFValidationError:  # a path, and not the name of a model
+            return None
         if isinstance(found, str):
             return Path(found).parent
     return None

@@ -183,6 +183,9 @@ free_port() {
     return 1
 }
 
+# The last line of a log that says anything; a cut may not leave half a character behind.
+last_line() { grep -v '^[[:space:]]*$' "$1" | tail -n 1 | cut -c1-400 | iconv -c -f utf-8 -t utf-8 || true; }
+
 # A number that tells whether a file has been written anew; 0 where there is none.
 print_of() {
     if [[ -f $1 ]]; then cksum <"$1"; else echo 0; fi
@@ -232,7 +235,7 @@ work() {
     trap 'noticed=$SECONDS' USR1 TERM
     tail -n 20 "$log"
     ((status == 0)) && return 0
-    reason=$(grep -v '^[[:space:]]*$' "$log" | tail -n 1 | cut -c1-500 || true)
+    reason=$(last_line "$log")
     if [[ -n $noticed ]]; then
         requeue "SIGUSR1 or SIGTERM came"
     elif ((status == 2)); then

@@ -112,7 +112,7 @@ after() { printf -- '--dependency=%s:%s' "$1" "$2"; }
 
 stop_server() {
     local file ids=()
-    for file in "${LEMMA_SERVERS:-outputs/servers}/$1"/*.url "${LEMMA_SERVERS:-outputs/servers}/$1"/*.log; do
+    for file in "${LEMMA_SERVERS:-outputs/servers}/$1"/*.log; do # one that has not answered yet has its log already
         [[ ! -e $file ]] || ids+=("$(basename "${file%.*}")")
     done
     ((${#ids[@]} == 0)) || scancel --quiet "${ids[@]}"
