@@ -212,6 +212,13 @@ def test_the_average_is_the_plain_mean_of_the_benchmarks():
     assert average_accuracy({}) == {"accuracy": None, "low": None, "high": None, "benchmarks": []}
 
 
+def test_the_average_of_one_benchmark_is_its_accuracy_with_its_interval():
+    told = average_accuracy({"only": [1.0] * 2 + [0.0] * 98})
+    assert (told["accuracy"], told["low"], told["high"]) == tuple(
+        proportion(2, 100)[k] for k in ("value", "low", "high")
+    )
+
+
 def test_the_accuracy_is_the_mean_of_the_questions_accuracies():
     samples = [sample("q1", 0), sample("q1", 1, correct=False), sample("q2", correct=None), sample("q3", correct=False)]
     assert question_accuracies(samples) == [0.5, 0.0]

@@ -11,6 +11,7 @@ from finished_runs import NONSENSE, damaged, hostile_sample, share, sign, write_
 from lemma_train.errors import InputError
 from lemma_train.evaluation.compare import compare
 from lemma_train.evaluation.report import SAMPLES_PER_RUN, write_report
+from lemma_train.evaluation.report_charts import length_bins
 
 
 class Page(HTMLParser):
@@ -344,3 +345,11 @@ def test_no_run_a_text_file_as_page_and_an_unwritable_place_are_refused(tmp_path
         with pytest.raises(InputError):
             write_report(runs, tmp_path / out)
     assert sorted(file.name for file in tmp_path.rglob("*")) == ["results.json", "run", "samples.jsonl"]
+
+
+def test_answers_of_one_length_stay_in_one_bin():
+    """Sorted by length and verdict, those that were cut off at the limit would be told apart by their verdict."""
+    answers = [(10 + i, i % 2 == 0) for i in range(40)] + [(256, False)] * 50 + [(256, True)] * 10
+    middles, shares = length_bins(answers, bins=8)
+    assert middles == sorted(set(middles)) and middles[-1] == 256
+    assert shares[-1] == pytest.approx(100 * 10 / 60)

@@ -216,6 +216,10 @@ def average_accuracy(accuracies: Mapping[str, Sequence[float]], seed: int = 0) -
     counted = {name: values for name, values in accuracies.items() if values}
     if not counted:
         return {"accuracy": None, "low": None, "high": None, "benchmarks": []}
+    if len(counted) == 1:
+        ((name, values),) = counted.items()
+        told = mean_proportion(values, seed)
+        return {"accuracy": told["value"], "low": told["low"], "high": told["high"], "benchmarks": [name]}
     low, high = bootstrap(*counted.values(), seed=seed)
     mean = sum(sum(values) / len(values) for values in counted.values()) / len(counted)
     return {"accuracy": mean, "low": low, "high": high, "benchmarks": list(counted)}

@@ -8,6 +8,7 @@ and the same bytes for the same numbers. Names are drawn as text and never read 
 import io
 import re
 import warnings
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -87,15 +88,10 @@ def error_types_chart(runs: Sequence[tuple[str, Mapping[str, int], int]]) -> str
 
 
 def length_chart(runs: Sequence[tuple[str, Sequence[tuple[int, bool]]]], bins: int = 8) -> str:
-    """Lines: accuracy of answers by their length, in bins that hold equally many answers."""
+    """Lines: accuracy of answers by their length, in bins that hold about equally many answers."""
     with _drawing(2.6) as (figure, axes):
         for number, (_, answers) in enumerate(runs):
-            ordered = sorted(answers)
-            count = max(1, min(bins, len(ordered) // 10))
-            edges = [len(ordered) * edge // count for edge in range(count + 1)]
-            parts = [ordered[low:high] for low, high in pairwise(edges) if high > low]
-            middles = [part[len(part) // 2][0] for part in parts]
-            shares = [100 * sum(correct for _, correct in part) / len(part) for part in parts]
+            middles, shares = length_bins(answers, bins)
             mark = _MARKS[number % len(_MARKS)]
             axes.plot(middles, shares, color=_run_colour(number), marker=mark, markersize=4, linewidth=1.4)
         axes.set_ylim(0, 102)
@@ -103,6 +99,24 @@ def length_chart(runs: Sequence[tuple[str, Sequence[tuple[int, bool]]]], bins: i
         axes.set_ylabel("right in %")
         axes.grid(color=_STAND_IN["grid"], linewidth=0.6)
         return _finished(figure, "length", "Share of right answers by length of the answer")
+
+
+def length_bins(answers: Sequence[tuple[int, bool]], bins: int) -> tuple[list[int], list[float]]:
+    """The middle length and the share of right answers, in %, of each bin.
+
+    Answers of one length stay together: the many that were cut off at the limit must not be told apart.
+
+    Example:
+        >>> length_bins([(5, True)] * 10 + [(9, False)] * 15 + [(9, True)] * 5, bins=8)
+        ([5, 9], [100.0, 25.0])
+    """
+    ordered = sorted(answers)
+    lengths = [length for length, _ in ordered]
+    count = max(1, min(bins, len(ordered) // 10))
+    starts = {bisect_left(lengths, lengths[len(ordered) * edge // count]) for edge in range(count)}
+    parts = [ordered[low:high] for low, high in pairwise([*sorted(starts), len(ordered)])]
+    middles = [part[len(part) // 2][0] for part in parts]
+    return middles, [100 * sum(correct for _, correct in part) / len(part) for part in parts]
 
 
 def loss_chart(runs: Sequence[tuple[str, Sequence[tuple[float, float]]]]) -> str:
