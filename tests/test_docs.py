@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+import pytest
 from launching import ROOT
 
 from lemma_train.training.recipe import LemmaConfig
@@ -40,15 +41,16 @@ def test_recipes_and_scripts_that_the_pages_name_exist():
     assert named and [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
-def test_the_page_of_collection_keys_is_the_one_that_the_code_writes():
+@pytest.mark.parametrize("name", ["collection_keys.md", "ablation_keys.md"])
+def test_a_page_of_keys_is_the_one_that_the_code_writes(name):
     made = subprocess.run(
-        [sys.executable, "-c", "import write_key_tables; print(write_key_tables.page(), end='')"],
+        [sys.executable, "-c", f"import write_key_tables; print(write_key_tables.page({name!r}), end='')"],
         cwd=ROOT / "scripts",
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    page = (ROOT / "docs" / "collection_keys.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / name).read_text(encoding="utf-8")
     assert page == made, "run: python scripts/write_key_tables.py"
 
 

@@ -82,6 +82,19 @@ def test_a_collection_is_an_array_and_a_job_that_waits_for_all_of_it():
     assert stop[-3:] == ["scripts/slurm/submit.sh", "stop", "big"] and "--dependency=afterany:JOB_OF_collect" in stop
 
 
+def test_an_ablation_is_an_array_of_its_runs_and_a_table_whatever_became_of_them(tmp_path, tiny_llama):
+    write_recipe(tmp_path, tiny_llama, use_peft=True)
+    values = {"recipe": str(tmp_path / "recipe.yaml"), "output_dir": str(tmp_path / "cells")}
+    recipe = tmp_path / "ablation.yaml"
+    recipe.write_text(json.dumps({**values, "grid": {"lora_r": [2, 4, 8]}, "seeds": [1, 2]}))
+    array, gather = submit("--time=9:00", "ablate", str(recipe), "--overrides.max_steps", "3")
+    assert "--array=0-5" in array and "--time=9:00" in array
+    assert array[-4:] == ["scripts/slurm/ablate.sbatch", str(recipe), "--overrides.max_steps", "3"]
+    assert "--dependency=afterany:JOB_OF_ablate" in gather and "--kill-on-invalid-dep=yes" not in gather
+    refused = run_submit("ablate", str(recipe), "--grid.lora_rank", "[1]")
+    assert refused.returncode == 2 and "did you mean lora_r" in refused.stderr and "sbatch" not in refused.stdout
+
+
 def test_a_chain_gives_the_training_its_options_and_evaluates_its_model(tmp_path, tiny_llama):
     recipe = write_recipe(tmp_path, tiny_llama)
     evaluation = "recipes/evaluate/smollm2_gsm8k.yaml"

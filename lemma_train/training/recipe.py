@@ -151,11 +151,15 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         >>> load_recipe("recipes/smollm2_135m.yaml", ["--max_steps", "6"])["max_steps"]   # doctest: +SKIP
         6
     """
-    path = Path(path)
+    return recipe_of(Path(path), read_yaml(Path(path)), overrides)
+
+
+def recipe_of(path: Path, keys: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe that these keys make, as if they stood in the file `path`; raises what `load_recipe` does."""
     given: dict[str, Any] = {}
     faults: list[str] = []
     values: list[tuple[str, Any, str, Callable[[str, Any], Any]]]
-    values = [(key, value, str(path), _typed) for key, value in read_yaml(path).items()]
+    values = [(key, value, str(path), _typed) for key, value in keys.items()]
     values += [(key, text, "command line", _typed_override) for key, text in split_overrides(overrides)]
     for key, value, where, read in values:
         try:
