@@ -12,7 +12,8 @@ from pathlib import Path
 from lemma_train.ablation import figures, results
 from lemma_train.ablation.cells import Run, cells_of, runs_of
 from lemma_train.ablation.settings import AblateSettings, load_ablate_recipe
-from lemma_train.ablation.training_run import RECIPE_FILE, Ending, Stopping, carry_out, ending_of
+from lemma_train.ablation.training_run import RECIPE_FILE, Ending, carry_out, ending_of
+from lemma_train.child_process import Children
 from lemma_train.errors import InputError
 from lemma_train.recipe_file import read_yaml
 from lemma_train.training import launcher
@@ -84,12 +85,12 @@ class Ablation:
             run for run in chosen if endings[run.name].state in ("missing", "failed") and run.name not in self.faults
         ]
         self.say(f"{len(chosen) - len(waiting)} of {len(chosen)} runs need no training; {len(waiting)} to train.")
-        stopping, spent = Stopping(), []
-        with stopping.listening():
+        children, spent = Children(), []
+        with children.listening():
             for place, run in enumerate(waiting, start=1):
                 self.say(f"[{place}/{len(waiting)}] {run.name}: trains; tail -f {run.folder}/train.log")
                 began = time.monotonic()
-                ending = carry_out(run, self.settings.accelerate_config, stopping)
+                ending = carry_out(run, self.settings.accelerate_config, children)
                 spent.append(time.monotonic() - began)
                 left = (len(waiting) - place) * sum(spent) / len(spent)
                 told = "done" if ending.state == "done" else f"FAILED: {ending.message}"

@@ -139,6 +139,8 @@ def _cell(
 ) -> dict[str, Any]:
     only = next(iter(held.values())) if len(held) == 1 else {}
     told = _interval(list(values.values()))
+    if measure != "eval_loss" and told["interval"]:  # a share lies between 0 and 1, which Student's t does not know
+        told |= {"low": max(0.0, told["low"]), "high": min(1.0, told["high"])}
     if len(values) == 1 and measure == "accuracy" and only.get("low") is not None:
         told |= {"low": only["low"], "high": only["high"], "interval": "questions"}
     names = list(dict.fromkeys(name for figures in held.values() for name in figures if name not in ("low", "high")))
