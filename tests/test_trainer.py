@@ -138,11 +138,18 @@ def test_the_loss_and_its_gradient_are_those_of_trl(tiny_llama, renderer, tmp_pa
         torch.testing.assert_close(kept["ours"][1][name], gradient, rtol=1e-4, atol=5e-6, msg=name)
 
 
+def sharpen(model) -> None:
+    """A random model guesses almost evenly, with the same entropy everywhere: now it does not."""
+    with torch.no_grad():
+        model.get_output_embeddings().weight.mul_(20)
+
+
 @pytest.mark.parametrize("ours", [True, False], ids=["our head", "TRL's head"])
 def test_entropy_and_accuracy_are_logged_where_they_are_asked_for(tiny_llama, renderer, tmp_path, ours):
     dataset = rows(renderer)
     model = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32)
     entropy = correct = count = 0
+    sharpen(model)
     for row in dataset:
         labels = torch.tensor(row["labels"][1:])
         with torch.no_grad():
@@ -153,6 +160,7 @@ def test_entropy_and_accuracy_are_logged_where_they_are_asked_for(tiny_llama, re
     keys = {"max_steps": 1, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 4, "supervised_head": ours}
     for asked in (True, False):
         trainer = trainer_for(tiny_llama, renderer, dataset, tmp_path, held_out=dataset, token_metrics=asked, **keys)
+        sharpen(trainer.model)
         held_out = trainer.evaluate()
         trainer.train()
         logged = next(entry for entry in trainer.state.log_history if "loss" in entry)
