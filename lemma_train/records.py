@@ -234,8 +234,8 @@ def _error_span(row: Mapping[str, Any], written: str) -> tuple[int, int] | None:
             return start, end
     raise RowError(
         "bad_error_span",
-        f"error_span {quoted(span)} must be [start, end) with 0 <= start < end <= {len(written)}, the output's length, and "
-        "hold more than white space",
+        f"error_span {quoted(span)} must be [start, end) with 0 <= start < end <= {len(written)}, the output's length, "
+        "and hold more than white space",
     )
 
 
