@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from launching import ROOT, environment, write_recipe, write_rows
+from launching import ROOT, environment, run, write_recipe, write_rows
 from teacher_server import TeacherServer
 
 from lemma_train.cli import main
@@ -68,6 +68,17 @@ def test_an_output_folder_that_cannot_be_written_is_named(tmp_path, recipes, cap
     assert (tmp_path / "file").read_text() == "a file where a folder is wanted"
 
 
+@pytest.mark.parametrize("place", ["file/out", "/proc/lemma/out"])
+def test_an_output_folder_of_a_training_that_cannot_be_written_is_named_before_the_model_is_loaded(
+    tmp_path, recipes, place
+):
+    (tmp_path / "file").write_text("a file where a folder is wanted")
+    folder = tmp_path / place
+    done = run(recipes["prepare"], "--output_dir", str(folder))
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert f"output_dir: {folder}" in done.stderr and "cannot be written" in done.stderr
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_second_run_in_the_folder_is_refused_and_writes_nothing(tmp_path, recipes, capsys, monkeypatch, command):
     monkeypatch.setattr(lock, "PATIENCE_SECONDS", 0.1)
@@ -118,12 +129,12 @@ def test_a_damaged_line_in_the_journal_of_an_evaluation_is_named(tmp_path, recip
 def test_a_preparation_that_is_killed_leaves_nothing_half_done(tmp_path, recipes):
     rows = write_rows(tmp_path / "training" / "rows.jsonl", 4000)
     command = [sys.executable, "-m", "lemma_train.cli", "prepare", str(recipes["prepare"])]
-    with subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL) as run:
+    with subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL) as started:
         deadline = time.monotonic() + 60
         while not list((tmp_path / "out").glob("prepared.*.tmp")) and time.monotonic() < deadline:
             time.sleep(0.002)
-        run.send_signal(signal.SIGKILL)
-        assert run.wait() == -signal.SIGKILL
+        started.send_signal(signal.SIGKILL)
+        assert started.wait() == -signal.SIGKILL
     assert not (tmp_path / "out" / "prepared").exists() and list((tmp_path / "out").glob("prepared.*"))
     main(["prepare", str(recipes["prepare"])])
     report = json.loads((tmp_path / "out" / "prepared" / "report.json").read_text())
