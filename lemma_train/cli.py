@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lemma_train.arguments import TAKE_OVERRIDES, parser
 from lemma_train.errors import InputError, Stopped, standard_output, user_errors_exit_with_2
+from lemma_train.visible_text import visible
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -46,8 +47,8 @@ def _prepare(known: argparse.Namespace, overrides: list[str]) -> None:
     renderer = Renderer(load_tokenizer(recipe), recipe["template"])
     with claim(recipe.output_dir):
         prepared = prepare(recipe, renderer)
-    print(data_report.text(prepared.report))
-    print(f"{'Found prepared' if prepared.cached else 'Prepared'}: {prepared.folder}")
+    told = "Found prepared" if prepared.cached else "Prepared"
+    _print(f"{data_report.text(prepared.report)}\n{told}: {prepared.folder}")
 
 
 def _plan(known: argparse.Namespace, overrides: list[str]) -> None:
@@ -79,7 +80,7 @@ def _merge(known: argparse.Namespace, overrides: list[str]) -> None:
     from lemma_train.training.merge import merge
 
     merge(known.checkpoint, known.out, known.dtype)
-    print(f"Merged: {known.out}")
+    _print(f"Merged: {known.out}")
 
 
 def _collect(known: argparse.Namespace, overrides: list[str]) -> None:
@@ -186,7 +187,7 @@ def _stopped_with_1(command: str) -> Iterator[None]:
     try:
         yield
     except Stopped as stopped:
-        print(f"{command}: {stopped}", file=sys.stderr)
+        print(f"{command}: {visible(str(stopped))}", file=sys.stderr)
         sys.exit(1)
     except (KeyboardInterrupt, asyncio.CancelledError):
         print(f"{command}: stopped; start the same command again to go on.", file=sys.stderr)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pydantic
 
 from lemma_train.errors import InputError, first_line
-from lemma_train.recipe_file import override_value, read_yaml, split_overrides
+from lemma_train.recipe_file import check_plain, override_value, quoted, read_yaml, split_overrides
 from lemma_train.training.recipe_keys import DEFAULTS, FORMER_NAMES, PATH_KEYS, REFUSED_KEYS, SETTLED_KEYS
 
 if TYPE_CHECKING:
@@ -191,6 +191,7 @@ def recipe_of(path: Path, keys: Mapping[str, Any], overrides: Sequence[str] = ()
 
 def _typed_override(key: str, text: str) -> Any:
     value = override_value(text)
+    check_plain({key: value}, "the value")
     try:
         return _typed(key, value)
     except InputError:
@@ -205,7 +206,7 @@ def _typed(key: str, value: Any) -> Any:
         usable = [name for name in fields if name not in REFUSED_KEYS]
         near = [FORMER_NAMES[key]] if key in FORMER_NAMES else difflib.get_close_matches(key, usable, n=1, cutoff=0.5)
         advice = f"did you mean {near[0]}?" if near else "docs/recipes.md lists the keys."
-        raise InputError(f"unknown key {key!r}; {advice}")
+        raise InputError(f"unknown key {quoted(key)}; {advice}")
     if key in REFUSED_KEYS:
         raise InputError(f"the key {key} is not supported: {REFUSED_KEYS[key]}.")
     hint, adapter = _hint(key)
@@ -213,15 +214,15 @@ def _typed(key: str, value: Any) -> Any:
         typed = adapter.validate_python([value] if isinstance(value, str) and hint == list[str] | None else value)
     except pydantic.ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Input should be ")
-        raise InputError(f"{key}: {value!r} should be {reason}.") from None
+        raise InputError(f"{key}: {quoted(value)} should be {reason}.") from None
     if isinstance(value, bool) and type(typed) in (int, float):
-        raise InputError(f"{key}: {value!r} should be a number.")
+        raise InputError(f"{key}: {quoted(value)} should be a number.")
     typed = getattr(typed, "value", typed)  # an enumeration's member is written by its value
     choices = fields[key].metadata.get("choices") or _members(hint)
     if choices and isinstance(typed, str) and typed not in choices:
         near = difflib.get_close_matches(typed, choices, n=1)
         closest = f"; did you mean {near[0]}?" if near else "."
-        raise InputError(f"{key}: {value!r} is none of {', '.join(choices)}{closest}")
+        raise InputError(f"{key}: {quoted(value)} is none of {', '.join(choices)}{closest}")
     return typed
 
 

@@ -40,7 +40,7 @@ def train(recipe: Recipe) -> None:
         InputError: a folder, the rows or the model is at fault, or the run in `output_dir` is another one.
         Stopped: a signal asked for it; the checkpoint is complete, and `stopped.json` names it.
     """
-    started = time.time()
+    started = time.monotonic()
     launcher.end_with_launcher()
     signals = StopSignals(recipe.output_dir)
     rank = int(os.environ.get("RANK", "0"))
@@ -204,7 +204,7 @@ def _train(
         data={key: prepared.report[key] for key in ("rows_in", "kept", "rejected", "supervised_tokens", "fingerprint")},
         template={**renderer.description(), "fingerprint": renderer.fingerprint},
         resumed_from=str(checkpoint) if checkpoint else None,
-        wall_seconds=round(time.time() - started, 1),
+        wall_seconds=round(time.monotonic() - started, 1),
     )
     final = recipe.output_dir / "final"
     save_final(trainer, final, record, model_card(recipe, renderer, prepared.report, figures))
