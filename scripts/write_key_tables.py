@@ -34,8 +34,8 @@ Written by scripts/write_key_tables.py from `lemma_train/ablation/settings.py`; 
 RUN = """# Keys of a run recipe
 
 Written by scripts/write_key_tables.py from `lemma_train/loop/settings.py`; how they work together is told in
-[run.md](run.md). On the command line a dot reaches into a block: `--overrides.train.max_steps 20`. `output_dir`, `train`
-and `evaluate` are required.
+[run.md](run.md). On the command line a dot reaches into a block: `--overrides.train.max_steps 20`. `output_dir`,
+`train` and `evaluate` are required.
 """
 COLLECTION_BLOCKS = {
     "The recipe": settings.CollectSettings,
