@@ -26,7 +26,7 @@ def lemma_run(recipe: Path, folder: Path, *words: str) -> list[str]:
 
 def told(folder: Path) -> tuple[str, str]:
     """The figures and the report's tables, without how fast it went."""
-    tables = (folder / "report.md").read_text(encoding="utf-8").replace(str(folder), "")
+    tables = (folder / "report.md").read_text(encoding="utf-8").replace("\\_", "_").replace(str(folder), "")
     kept = [line for line in tables.splitlines() if not re.search(r"second|tokens/s", line)]
     return (folder / "summary.json").read_text(encoding="utf-8"), "\n".join(kept)
 

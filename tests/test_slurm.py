@@ -186,7 +186,7 @@ def test_an_array_trains_the_cells_of_an_ablation_and_the_table_names_the_failed
     recipe.write_text(yaml.safe_dump({**values, "grid": {"lora_r": [2, 4]}}))
     failing = tmp_path / "out" / "lora_r-4_seed-7"
     failing.mkdir(parents=True)
-    (failing / "prepared").write_text("in the way")
+    (failing / "final").write_text("in the way")
     logs = f"--output={tmp_path}/%x-%A_%a.out"
     lines = slurm.call(SCRIPTS / "submit.sh", logs, "ablate", recipe, **ENVIRONMENT, LEMMA_CPU_SBATCH=logs).split()
     jobs = dict(zip(lines[::2], lines[1::2], strict=True))
