@@ -44,7 +44,7 @@ class Run:
     @property
     def text(self) -> str:
         """The training recipe as YAML; equal text means an equal run."""
-        head = f"# python lemma_train/sft.py {self.folder}/recipe.yaml\n#\n# The run {self.name} of an ablation.\n\n"
+        head = f"# python lemma_train/sft.py {self.folder}/recipe.yaml\n#\n# The run {self.name}, one of several.\n\n"
         return head + yaml.safe_dump(dict(self.recipe), sort_keys=False, allow_unicode=True)
 
 
