@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from lemma_train.errors import first_line
 from lemma_train.training import launcher
+from lemma_train.visible_text import visible
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
@@ -79,6 +81,9 @@ class Children:
 
 
 def last_line(log: Path) -> str:
-    """The last line of a log that says anything, at most 400 characters."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return next((line.strip()[:400] for line in reversed(lines) if line.strip()), "it said nothing")
+    """The last line of a log that says anything, at most 400 characters, with nothing in it that steers a terminal."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        return f"its log cannot be read: {first_line(error)}"
+    return next((visible(line.strip())[:400] for line in reversed(lines) if line.strip()), "it said nothing")

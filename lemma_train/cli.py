@@ -156,7 +156,7 @@ def _ablate(known: argparse.Namespace, overrides: list[str]) -> None:
             complete = ablation.train_all() if known.only is None else ablation.only(known.only)
     if known.only is None:
         _print(ablation.gather())
-        _print(f"Results: {ablation.folder}/ablation.md, ablation.png, best.yaml")
+        _print(f"Results: {ablation.folder}/ablation.md")
     if not complete:
         sys.exit(1)
 

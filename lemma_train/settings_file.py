@@ -15,10 +15,12 @@ from typing import Any, TypeVar
 
 import pydantic
 
-from lemma_train.errors import InputError
+from lemma_train.errors import InputError, first_line
 from lemma_train.recipe_file import check_plain, override_value, quoted, read_yaml, shown, split_overrides, walk
 
 T = TypeVar("T")
+
+SEEDS = range(2**32)  # what numpy takes
 
 _LARGEST = 10**18
 _UNION_TAGS = ("str", "int", "float", "bool")  # with these pydantic tells which reading of a value failed
@@ -67,6 +69,28 @@ def read_settings(
         raise InputError("\n".join(f"{path}: {fault}" for fault in faults))
     assert settings is not None
     return settings
+
+
+def folder_fault(key: str, text: str) -> list[str]:
+    """What keeps a text from being a folder's path, as one sentence or none; the folder need not be there yet.
+
+    Example:
+        >>> folder_fault("output_dir", "~nobody/x")
+        ["output_dir: '~nobody/x' can be no folder: Could not determine home directory."]
+    """
+    try:
+        Path(text).expanduser().stat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, RuntimeError) as error:
+        return [f"{key}: {quoted(text)} can be no folder: {first_line(error)[:200].rstrip('.')}."]
+    return []
+
+
+def seed_faults(seeds: Sequence[int]) -> list[str]:
+    """What is wrong with a recipe's list of seeds, as sentences."""
+    faults = ["seeds: a seed stands twice."] if len(set(seeds)) < len(seeds) else []
+    return faults + [f"seeds: {seed} must be between 0 and {SEEDS[-1]}." for seed in seeds if seed not in SEEDS]
 
 
 def _adapter(kind: type[T]) -> pydantic.TypeAdapter[T]:

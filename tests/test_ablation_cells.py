@@ -1,5 +1,7 @@
 """The grid: which runs come of it, what they are called, what they train, and what is refused."""
 
+import contextlib
+
 import pytest
 import yaml
 from launching import ROOT, write_recipe
@@ -7,14 +9,17 @@ from launching import ROOT, write_recipe
 from lemma_train.ablation.ablate import Ablation
 from lemma_train.ablation.cells import cells_of, runs_of
 from lemma_train.ablation.settings import AblateSettings, load_ablate_recipe
+from lemma_train.ablation.training_run import STATE_FILE, Ending, ending_of
 from lemma_train.errors import InputError
+from lemma_train.training.lock import claim
 
 SHIPPED = sorted((ROOT / "recipes" / "ablations").glob("*.yaml"))
 
 
 def recipe_file(folder, **keys):
     path = folder / "ablation.yaml"
-    values = {"recipe": str(folder / "recipe.yaml"), "output_dir": str(folder / "out"), **keys}
+    asked = str(ROOT / "recipes" / "evaluate" / "word_sums.yaml")
+    values = {"recipe": str(folder / "recipe.yaml"), "output_dir": str(folder / "out"), "evaluate": asked, **keys}
     path.write_text(yaml.safe_dump(values))
     return path
 
@@ -81,6 +86,11 @@ def test_names_that_would_be_equal_or_too_long_are_kept_apart():
         ({"grid": {"lora_r": [4]}, "measure": "gsm8k.acuracy"}, "measure: 'gsm8k.acuracy' is neither"),
         ({"grids": {"lora_r": [4]}}, "unknown key 'grids'; did you mean grid"),
         ({"grid": {"lora_r": [4]}, "accelerate_config": "no.yaml"}, r"accelerate_config: the file no\.yaml"),
+        ({"grid": {"lora_r": [4]}, "seeds": [-1, 1]}, "seeds: -1 must be between 0 and 4294967295"),
+        ({"grid": {"lora_r": [4]}, "measure": ".accuracy"}, "measure: '.accuracy' is neither"),
+        ({"grid": {"lora_r": [4]}, "output_dir": "~no-such-user/x"}, "output_dir: '~no-such-user/x' can be no folder"),
+        ({"grid": {"lora_r": [4]}, "output_dir": "a\0b"}, r"output_dir: 'a\\x00b' can be no folder"),
+        ({"grid": {key: list(range(11)) for key in ("a", "b", "c")}}, "grid: it makes 1,331 runs, more than 1,000"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(tmp_path, keys, message):
@@ -102,3 +112,68 @@ def test_a_baseline_must_be_a_cell(tmp_path, tiny_llama):
     write_recipe(tmp_path, tiny_llama, use_peft=True)
     with pytest.raises(InputError, match=r"baseline: 'lora_r-5' is no cell; they are lora_r-4, lora_r-8"):
         Ablation(recipe_file(tmp_path, grid={"lora_r": [4, 8]}, baseline="lora_r-5"), [], print)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"evaluate": "no.yaml"}, r"evaluate_after: The recipe no\.yaml does not exist"),
+        ({"evaluate": ["a/e.yaml", "b/e.yaml"]}, "two recipes are called e; rename one"),
+        ({"evaluate": []}, "measure: accuracy needs an evaluation; name its recipe in the key evaluate"),
+        ({"measure": "eval_loss"}, "measure: eval_loss needs held-out rows: set eval_strategy, and"),
+    ],
+)
+def test_what_could_not_be_measured_is_refused_before_anything_is_trained(tmp_path, tiny_llama, keys, message):
+    write_recipe(tmp_path, tiny_llama, use_peft=True)
+    with pytest.raises(InputError, match=message):
+        Ablation(recipe_file(tmp_path, grid={"lora_r": [4, 8]}, **keys), [], print)
+
+
+def test_no_key_or_seed_of_a_recipe_leads_out_of_the_output_folder():
+    settings = AblateSettings(output_dir="out", grid={"../../x": ["../y"]})
+    (run,) = runs_of(settings, {"seed": "../../z"})
+    assert run.folder.parent.name == "out" and ".." not in run.folder.parts
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "[[", "[" * 100_000, '{"state": "done", "message": 1}', b"\xff"])
+def test_a_damaged_state_counts_as_a_run_that_is_not_done(tmp_path, tiny_llama, text):
+    write_recipe(tmp_path, tiny_llama, use_peft=True)
+    ablation = Ablation(recipe_file(tmp_path, grid={"lora_r": [4]}), [], print)
+    ablation.runs[0].folder.mkdir(parents=True)
+    (ablation.runs[0].folder / STATE_FILE).write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert ending_of(ablation.runs[0]) == Ending("missing")
+
+
+def test_a_run_whose_folder_cannot_be_written_fails_alone(tmp_path, tiny_llama):
+    said = []
+    write_recipe(tmp_path, tiny_llama, use_peft=True)
+    ablation = Ablation(recipe_file(tmp_path, grid={"lora_r": [4, 8]}), [], said.append)
+    for run, name in zip(ablation.runs, ("train.log", "recipe.yaml"), strict=True):
+        (run.folder / name).mkdir(parents=True)
+    assert not ablation.train_all()
+    failed = [line for line in said if "FAILED: output_dir: " in line and "cannot be written: Is a directory" in line]
+    assert len(failed) == 2 and "No cell is complete yet" in (tmp_path / "out" / "ablation.md").read_text()
+    (tmp_path / "out" / "ablation.png").unlink()
+    (tmp_path / "out" / "ablation.png").mkdir()
+    with pytest.raises(InputError, match=r"output_dir: .*ablation\.png cannot be written: Is a directory"):
+        ablation.gather()
+
+
+def test_a_run_that_another_process_takes_up_meanwhile_is_left_to_it(tmp_path, tiny_llama):
+    said = []
+    write_recipe(tmp_path, tiny_llama, use_peft=True)
+    ablation = Ablation(recipe_file(tmp_path, grid={"lora_r": [4, 8]}), [], lambda line: said.append(line))
+    first, second = ablation.runs
+    (first.folder / "train.log").mkdir(parents=True)  # it fails at once
+
+    def say(line):
+        said.append(line)
+        if f"{first.name}: trains" in line:  # the other process begins with the second while the first is at work
+            holding.enter_context(claim(second.folder))
+
+    with contextlib.ExitStack() as holding:
+        ablation.say = say
+        assert not ablation.train_all()
+        assert said[-1] == f"[2/2] {second.name}: another process trains it or has done so"
+        assert [ending.split()[1] for ending in ablation.state_lines()] == ["missing", "elsewhere"]
+    assert not (second.folder / STATE_FILE).exists()

@@ -1,6 +1,7 @@
 """What is said about cells: means, Student's intervals over seeds, paired differences, and which is best."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -129,3 +130,61 @@ def test_a_measure_that_no_run_has_is_refused_with_those_that_they_have(tmp_path
         InputError, match=r"no finished run has the figure gsm8k\.accuracy; they have accuracy, eval_loss"
     ):
         summarise(runs, endings, "gsm8k.accuracy")
+
+
+def test_a_last_held_out_loss_that_is_no_number_is_not_hidden_by_an_earlier_one(tmp_path):
+    (run,) = runs_in(tmp_path, seeds=[1], cells=[4])
+    finish(run, 0.5, eval_loss=float("nan"))
+    assert run_figures(run)["eval_loss"] is None
+
+
+def test_equal_figures_have_no_interval_and_are_not_told_apart(tmp_path):
+    runs = runs_in(tmp_path, seeds=[1, 2])
+    for run in runs:  # both seeds gain 0.1 to the rounding
+        finish(run, {1: 0.4, 2: 0.5}[run.seed] + (0.1 if run.cell.name == "lora_r-8" else 0))
+    told = summarise(runs, dict.fromkeys([run.name for run in runs], DONE), "accuracy")
+    difference = told["cells"][1]["difference"]
+    assert difference["value"] == pytest.approx(0.1) and difference["low"] is None and difference["interval"] is None
+    assert told["best"] == "lora_r-8" and told["as_good"] == ["lora_r-4"]
+    assert mean_over_seeds([0.5, 0.5, 0.5]) == (0.5, None, None)
+
+
+def test_cells_whose_seeds_agree_say_why_they_have_no_interval(tmp_path):
+    runs = runs_in(tmp_path, seeds=[1, 2])
+    for run in runs:
+        finish(run, 0.5)
+    told = summarise(runs, dict.fromkeys([run.name for run in runs], DONE), "accuracy")
+    text = as_text(told, tmp_path / "a.yaml")
+    assert "No interval stands where all seeds gave the same figure" in text and "One seed a cell" not in text
+
+
+def test_a_benchmark_that_two_evaluations_have_is_told_of_both(tmp_path):
+    (run,) = runs_in(tmp_path, seeds=[1], cells=[4])
+    finish(run, 0.5)
+    run = replace(run, recipe={**run.recipe, "evaluate_after": ["e.yaml", "voting.yaml"]})
+    other = run.folder / "evaluation" / "voting"
+    other.mkdir()
+    assert run_figures(run)["accuracy"] is None  # a mean over the first alone would be another figure
+    (other / "results.json").write_text(json.dumps({"benchmarks": {"sums": {"metrics": {"accuracy": {"value": 0.7}}}}}))
+    told = run_figures(run)
+    assert (told["e.sums.accuracy"], told["voting.sums.accuracy"]) == (0.5, 0.7) and "sums.accuracy" not in told
+    assert told["accuracy"] == pytest.approx(0.6) and told["low"] is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "[" * 100_000,
+        '{"benchmarks": [1]}',
+        '{"benchmarks": {"sums": {"metrics": {"accuracy": {"value": 7}}}}}',
+    ],
+)
+def test_damaged_results_have_no_figure_rather_than_a_wrong_one(tmp_path, text):
+    (run,) = runs_in(tmp_path, seeds=[1], cells=[4])
+    finish(run, 0.5)
+    (run.folder / "evaluation" / "e" / "results.json").write_text(text)
+    (run.folder / "run.json").write_text(text)
+    with pytest.raises(InputError, match=r"no finished run has the figure accuracy; they have eval_loss\. Name one"):
+        summarise([run], {run.name: DONE}, "accuracy")

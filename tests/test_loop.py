@@ -4,6 +4,7 @@ import json
 
 import pytest
 import yaml
+from finished_runs import write_run as finished_run
 from launching import ROOT, write_recipe
 
 from lemma_train.errors import InputError
@@ -11,6 +12,7 @@ from lemma_train.loop.control import write_control
 from lemma_train.loop.fingerprint import fingerprint
 from lemma_train.loop.run import WholeRun
 from lemma_train.loop.settings import load_run_recipe
+from lemma_train.loop.summary import summary_of, write_summary
 from lemma_train.template import Renderer
 
 SHIPPED = sorted((ROOT / "recipes" / "run").glob("*.yaml"))
@@ -73,6 +75,8 @@ def test_the_control_has_the_same_questions_and_as_many_supervised_tokens(tmp_pa
         ({"train": "no.yaml"}, r"train: the file no\.yaml does not exist"),
         ({"collect": None, "control": "reference"}, "control: it needs the collection's questions"),
         ({"seeds": [1, 1]}, "seeds: a seed stands twice"),
+        ({"seeds": [1, -1]}, "seeds: -1 must be between 0 and 4294967295"),
+        ({"output_dir": "~no-such-user/x"}, "output_dir: '~no-such-user/x' can be no folder"),
         ({"overrides": {"train": {"seed": 3}}}, r"overrides\.train\.seed: the run sets it itself"),
         ({"overrides": {"evaluate": {"model.model": "x"}}}, r"overrides\.evaluate\.model\.model: the run sets it"),
         ({"overrides": {"collect": {"sampling.sample": 3}}}, r"unknown key 'sampling\.sample'; did you mean"),
@@ -116,3 +120,97 @@ def test_a_run_that_ships_opens_with_its_command_and_its_recipes_go_together(pat
     assert path.read_text().startswith(f"# lemma run recipes/run/{path.name}\n")
     settings = load_run_recipe(path)
     assert settings.output_dir.startswith("outputs/run/") and WholeRun(path, [], print).state_lines()
+
+
+def test_a_fingerprint_takes_no_prompt_for_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    values = {"model": {"system": "", "tokenizer": "~nobody knows", "stop": ["/", ".", "..", "x" * 5000, "a\0b"]}}
+    before = fingerprint(values)
+    (tmp_path / "new.txt").write_text("nothing that the values name")
+    assert fingerprint(values) == before
+
+
+def test_a_text_stays_a_text_and_a_seed_a_whole_number(tmp_path, tiny_llama):
+    keys = {"overrides": {"collect": {"student.model": "7"}, "train": {}}}
+    path = write_run(tmp_path, tiny_llama, **keys)
+    train = yaml.safe_load((tmp_path / "recipe.yaml").read_text())
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({**train, "seed": 7.0}))
+    plan = WholeRun(path, [], print).plan
+    assert plan.collection.student.model == "7" and plan.models == ["lemma_seed-7"]
+
+
+def test_the_base_is_measured_without_the_adapter_of_an_evaluation_recipe(tmp_path, tiny_llama):
+    path = write_run(tmp_path, tiny_llama)
+    asked = yaml.safe_load((tmp_path / "evaluate.yaml").read_text())
+    asked["model"]["adapter"] = str(tmp_path)
+    (tmp_path / "evaluate.yaml").write_text(yaml.safe_dump(asked))
+    steps = WholeRun(path, [], print).plan.steps(lambda: None)
+    adapters = {step.name: step.depends_on["model"]["adapter"] for step in steps if step.name.startswith("evaluate")}
+    assert adapters == {"evaluate-base": None, "evaluate-lemma_seed-7": None}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", "[" * 100_000, '{"weight": null}', '{"weight": -1}', '{"weight": "x"}']
+)
+def test_a_damaged_size_of_the_control_is_refused_with_the_mend(tmp_path, tiny_llama, text):
+    run = WholeRun(write_run(tmp_path, tiny_llama, control="reference"), [], print)
+    size = tmp_path / "run" / "control" / "size.json"
+    size.parent.mkdir(parents=True)
+    size.write_text(text)
+    with pytest.raises(InputError, match=r"size\.json is damaged; delete it, and the control is made anew"):
+        run.state_lines()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", r"dataset\.jsonl has no row; collect from more"), ("{}\n", "line 1 is damaged"), ("[", "line 1 is damaged")],
+)
+def test_a_control_of_no_or_damaged_rows_is_refused(tmp_path, smollm2_tokenizer, text, message):
+    (tmp_path / "dataset.jsonl").write_text(text)
+    with pytest.raises(InputError, match=message):
+        write_control(tmp_path, tmp_path / "control", Renderer(smollm2_tokenizer))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "[" * 100_000, '{"depends_on": [1], "seconds": 1}'])
+def test_a_damaged_state_counts_as_a_step_that_is_not_done(tmp_path, tiny_llama, text):
+    run = WholeRun(write_run(tmp_path, tiny_llama), [], print)
+    for file, content in (("collect/dataset.jsonl", "{}"), ("steps/collect.json", text)):
+        (tmp_path / "run" / file).parent.mkdir(parents=True)
+        (tmp_path / "run" / file).write_text(content)
+    assert run.state_lines()[0] == "to do   collect"
+
+
+def test_what_was_half_trained_on_other_inputs_is_moved_aside_and_never_over_another(tmp_path, tiny_llama):
+    run = WholeRun(write_run(tmp_path, tiny_llama), [], print)
+    step = next(step for step in run.plan.steps(lambda: None) if step.name == "train-lemma_seed-7")
+    folder, earlier = tmp_path / "run" / "train" / "lemma_seed-7", tmp_path / "run" / "earlier"
+    (tmp_path / "run" / "steps").mkdir(parents=True)
+    for taken in (2, 3):
+        (earlier / f"lemma_seed-7-{taken}").mkdir(parents=True)
+    for inputs, place in (("before", 1), ("then", 4)):
+        folder.mkdir(parents=True)
+        (folder / "metrics.jsonl").write_text(inputs)
+        run._note(step, inputs, None)  # it began with these, and was killed
+        run._set_aside(step, inputs)
+        assert folder.exists()
+        run._set_aside(step, "now")
+        assert not folder.exists()
+        assert (earlier / f"lemma_seed-7-{place}" / "metrics.jsonl").read_text() == inputs
+
+
+def test_the_summary_tells_what_its_intervals_are_of(tmp_path, tiny_llama):
+    plan = WholeRun(write_run(tmp_path, tiny_llama, control="reference", seeds=[1, 2]), [], print).plan
+    shares = {"base": 0.2, "lemma_seed-1": 0.7, "lemma_seed-2": 0.8, "control_seed-1": 0.5, "control_seed-2": 0.5}
+    for model, right in shares.items():
+        finished_run(plan.evaluation_folder(model), model, right, ("gsm8k",), 40)
+    told = summary_of(plan)
+    gains = [told["against_base"]["seeds"][seed]["difference"] for seed in ("1", "2")]
+    assert gains == [told["accuracy"][f"lemma_seed-{seed}"] - told["accuracy"]["base"] for seed in (1, 2)]
+    over = told["against_base"]["over_seeds"]
+    assert over["high"] - over["difference"] == pytest.approx(12.706 * abs(gains[0] - gains[1]) / 2, rel=1e-3)
+    write_summary(plan)
+    text = (tmp_path / "run" / "summary.md").read_text()
+    assert text.count("over 2 seeds") == 2 and "the training's seed, not of other questions" in text
+    (plan.evaluation_folder("base") / "results.json").write_text("[[")
+    with pytest.raises(InputError, match=r"results\.json"):
+        write_summary(plan)

@@ -85,7 +85,8 @@ def test_a_collection_is_an_array_and_a_job_that_waits_for_all_of_it():
 
 def test_an_ablation_is_an_array_of_its_runs_and_a_table_whatever_became_of_them(tmp_path, tiny_llama):
     write_recipe(tmp_path, tiny_llama, use_peft=True)
-    values = {"recipe": str(tmp_path / "recipe.yaml"), "output_dir": str(tmp_path / "cells")}
+    asked = str(ROOT / "recipes" / "evaluate" / "word_sums.yaml")
+    values = {"recipe": str(tmp_path / "recipe.yaml"), "output_dir": str(tmp_path / "cells"), "evaluate": asked}
     recipe = tmp_path / "ablation.yaml"
     recipe.write_text(json.dumps({**values, "grid": {"lora_r": [2, 4, 8]}, "seeds": [1, 2]}))
     array, gather = submit("--time=9:00", "ablate", str(recipe), "--overrides.max_steps", "3")

@@ -17,6 +17,7 @@ from lemma_train.child_process import Children
 from lemma_train.errors import InputError
 from lemma_train.recipe_file import read_yaml
 from lemma_train.training import launcher
+from lemma_train.training.lock import claim
 
 Say = Callable[[str], None]
 
@@ -41,13 +42,16 @@ class Ablation:
         self.faults = {run.name: fault for run in self.runs if (fault := self._fault(run))}
         if len(self.faults) == len(self.runs):
             raise InputError(
-                f"{self.recipe}: no run of it can be trained; of {self.runs[0].name}: {self._first_fault()}"
+                f"{self.recipe}: no run of it can be trained; of {self.runs[0].name}: {self.faults[self.runs[0].name]}"
             )
 
     def state_lines(self) -> list[str]:
-        """One line for each run: number, state, name; the numbers are those of `only`."""
-        endings = self._endings()
-        return [f"{n:4}  {endings[run.name].state:9}  {run.name}" for n, run in enumerate(self.runs)]
+        """One line for each run: number, state, name, and why it failed; the numbers are those of `only`."""
+        told = [(run.name, ending) for run, ending in zip(self.runs, self._endings().values(), strict=True)]
+        return [
+            f"{n:4}  {ending.state:9}  {name}{f': {ending.message}' if ending.state == 'failed' else ''}"
+            for n, (name, ending) in enumerate(told)
+        ]
 
     def train_all(self) -> bool:
         """Train and evaluate what is not done; True when every run is done.
@@ -74,31 +78,32 @@ class Ablation:
         """Write the table, the plot and the best recipe of what is done; returns the table."""
         endings = self._endings()
         told = figures.summarise(self.runs, endings, self.settings.measure, self.settings.baseline)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return results.write_results(self.folder, self.recipe, told, self.runs)
+        with claim(self.folder):  # another process of the same ablation may write them too
+            return results.write_results(self.folder, self.recipe, told, self.runs)
 
     def _train(self, chosen: Sequence[Run], gather: bool = True) -> bool:
         endings = self._endings()
-        for name, fault in self.faults.items():
-            self.say(f"{name} cannot be trained: {fault}")
-        waiting = [
-            run for run in chosen if endings[run.name].state in ("missing", "failed") and run.name not in self.faults
-        ]
-        self.say(f"{len(chosen) - len(waiting)} of {len(chosen)} runs need no training; {len(waiting)} to train.")
+        for run in chosen:
+            if run.name in self.faults:
+                self.say(f"{run.name} cannot be trained: {self.faults[run.name]}")
+        waiting = [run for run in chosen if run.name not in self.faults and _is_open(endings[run.name])]
+        done = sum(endings[run.name].state == "done" for run in chosen)
+        self.say(f"{done} of {len(chosen)} runs are done; {len(waiting)} to train.")
         children, spent = Children(), []
         with children.listening():
             for place, run in enumerate(waiting, start=1):
+                if not _is_open(ending_of(run)):  # another process has taken it up meanwhile
+                    self.say(f"[{place}/{len(waiting)}] {run.name}: another process trains it or has done so")
+                    continue
                 self.say(f"[{place}/{len(waiting)}] {run.name}: trains; tail -f {run.folder}/train.log")
                 began = time.monotonic()
                 ending = carry_out(run, self.settings.accelerate_config, children)
                 spent.append(time.monotonic() - began)
                 left = (len(waiting) - place) * sum(spent) / len(spent)
-                told = "done" if ending.state == "done" else f"FAILED: {ending.message}"
+                told = f"FAILED: {ending.message}" if ending.state == "failed" else ending.message or "done"
                 self.say(f"[{place}/{len(waiting)}] {run.name}: {told} ({_span(spent[-1])}; about {_span(left)} left)")
                 if gather:
                     self.gather()
-        if gather:
-            self.gather()
         endings = self._endings()
         return all(endings[run.name].state == "done" for run in chosen)
 
@@ -107,20 +112,27 @@ class Ablation:
         return found | {name: Ending("failed", fault) for name, fault in self.faults.items()}
 
     def _fault(self, run: Run) -> str | None:
-        """What would keep a run's recipe from being trained, as far as it shows before a model is loaded."""
+        """What would keep a run from being trained and measured, as far as it shows before a model is loaded."""
         from lemma_train.training.compatibility import check_recipe
+        from lemma_train.training.evaluate_after import evaluations_of
         from lemma_train.training.recipe import recipe_of
 
         try:
             recipe = recipe_of(run.folder / RECIPE_FILE, run.recipe)
             if self.settings.accelerate_config is None:  # a launcher changes what goes together; sft.py checks it then
                 check_recipe(recipe, launcher.without_launcher(os.environ))
+            evaluations = evaluations_of(recipe)
+            if self.settings.measure == "eval_loss" and recipe["eval_strategy"] == "no":
+                return "measure: eval_loss needs held-out rows: set eval_strategy, and eval_files or eval_fraction."
+            if self.settings.measure != "eval_loss" and not evaluations:
+                return f"measure: {self.settings.measure} needs an evaluation; name its recipe in the key evaluate."
         except InputError as error:
             return " ".join(str(error).split())
         return None
 
-    def _first_fault(self) -> str:
-        return next(iter(self.faults.values()))
+
+def _is_open(ending: Ending) -> bool:
+    return ending.state in ("missing", "failed")
 
 
 def _span(seconds: float) -> str:

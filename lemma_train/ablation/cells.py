@@ -60,7 +60,7 @@ def cells_of(settings: AblateSettings) -> list[Cell]:
         ['lora_r-4_full', 'lora_r-4_short', 'lora_r-8_full', 'lora_r-8_short']
     """
     dimensions: list[list[tuple[str, dict[str, Any], dict[str, Any]]]] = [
-        [(f"{key}-{_word(value)}", {key: value}, {key: value}) for value in values]
+        [(f"{_word(key)}-{_word(value)}", {key: value}, {key: value}) for value in values]
         for key, values in settings.grid.items()
     ]
     if settings.variants:
@@ -94,7 +94,7 @@ def runs_of(settings: AblateSettings, base: Mapping[str, Any]) -> list[Run]:
     seeds = settings.seeds or [base.get("seed", 42)]
     runs = []
     for seed, cell in itertools.product(seeds, cells_of(settings)):
-        name = f"{cell.name}_seed-{seed}"
+        name = f"{cell.name}_seed-{_word(seed)}"
         folder = Path(settings.output_dir).expanduser() / name
         recipe = {**base, **settings.overrides, **cell.keys, "seed": seed, "output_dir": str(folder)}
         if settings.evaluate:

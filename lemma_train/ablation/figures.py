@@ -5,11 +5,13 @@ Enters: runs with how they stand. Leaves: plain dictionaries, which are what `ab
 With n >= 2 seeds the interval of a cell is Student's t of its n figures: mean +- t(n - 1) s / sqrt(n). It tells how the
 figure varies with the seed of the training, on these very questions. A difference from the baseline is paired: the
 interval is that of the n differences between runs of equal seeds, from which what a seed does to both has gone. With
-one seed there is no such interval; then the evaluation's own, over the questions, is given and called so.
+one seed there is no such interval; then the evaluation's own, over the questions, is given and called so. Nor is there
+one where all n figures are equal, which happens with few questions: no spread among a few is no certainty.
 """
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,43 +21,53 @@ import numpy as np
 from lemma_train.ablation.cells import Cell, Run
 from lemma_train.ablation.training_run import Ending
 from lemma_train.errors import InputError
-from lemma_train.evaluation.result_values import at, number
+from lemma_train.evaluation.result_values import at, number, proportion
 from lemma_train.training.progress import read_metrics
 
+_EQUAL = 1e-9  # what differs by less differs by rounding
 _NOTHING: dict[str, Any] = {"value": None, "low": None, "high": None, "interval": None}
 
 
 def run_figures(run: Run) -> dict[str, Any]:
     """The figures of a finished run: `accuracy` (mean over benchmarks) with its interval, `train_loss`, `eval_loss`
     (the last held out) and, as BENCHMARK.FIGURE, accuracy and the rates of self-correction; None where there is none.
+    A benchmark that two evaluations have is called EVALUATION.BENCHMARK.
     """
     record = _read(run.folder / "run.json")
-    held_out = [number(line.get("eval_loss")) for line in read_metrics(run.folder / "metrics.jsonl")]
+    held_out = [line["eval_loss"] for line in read_metrics(run.folder / "metrics.jsonl") if "eval_loss" in line]
     told: dict[str, Any] = {
         "train_loss": number(at(record, "figures", "train_loss")),
-        "eval_loss": next((loss for loss in reversed(held_out) if loss is not None), None),
+        "eval_loss": number(held_out[-1]) if held_out else None,  # none where the last is not a number
         "accuracy": None,
         "low": None,
         "high": None,
     }
     named = run.recipe.get("evaluate_after") or []
+    stems = [Path(path).stem for path in ([named] if isinstance(named, str) else named)]
+    results = {stem: _read(run.folder / "evaluation" / stem / "results.json") for stem in stems}
+    found = [(stem, *pair) for stem in stems for pair in _benchmarks(results[stem])]
+    times = Counter(name for _, name, _ in found)
     accuracies = []
-    for path in [named] if isinstance(named, str) else named:
-        results = _read(run.folder / "evaluation" / Path(path).stem / "results.json")
-        benchmarks = at(results, "benchmarks")
-        for name, benchmark in benchmarks.items() if isinstance(benchmarks, Mapping) else ():
-            accuracies.append(number(at(benchmark, "metrics", "accuracy", "value")))
-            told[f"{name}.accuracy"] = accuracies[-1]
-            for rate in ("reflects", "repaired", "spoiled", "repair_rate", "spoil_rate"):
-                told[f"{name}.{rate}"] = number(at(benchmark, "scorecard", rate, "value"))
-        average = at(results, "average")
-        told |= {end: number(at(average, end)) for end in ("low", "high")}
+    for stem, name, benchmark in found:
+        called = name if times[name] == 1 else f"{stem}.{name}"
+        accuracies.append(proportion(at(benchmark, "metrics", "accuracy")).value)
+        told[f"{called}.accuracy"] = accuracies[-1]
+        for rate in ("reflects", "repaired", "spoiled", "repair_rate", "spoil_rate"):
+            told[f"{called}.{rate}"] = proportion(at(benchmark, "scorecard", rate)).value
     known = [accuracy for accuracy in accuracies if accuracy is not None]
-    if known and len(known) == len(accuracies):
+    # With a benchmark missing the mean would be one over others than the other runs'.
+    if known and len(known) == len(accuracies) and all(_benchmarks(results[stem]) for stem in stems):
         told["accuracy"] = float(np.mean(known))
-    if not isinstance(named, str) and len(named) > 1:
-        told |= {"low": None, "high": None}  # each evaluation has its own interval, their mean has none
+        if len(stems) == 1:  # each of several evaluations has an interval of its own, their mean has none
+            average = at(results[stems[0]], "average")
+            ends = proportion({"value": told["accuracy"], "low": at(average, "low"), "high": at(average, "high")})
+            told |= {"low": ends.low, "high": ends.high}
     return told
+
+
+def _benchmarks(results: Any) -> list[tuple[str, Any]]:
+    found = at(results, "benchmarks")
+    return list(found.items()) if isinstance(found, Mapping) else []
 
 
 def summarise(
@@ -73,7 +85,7 @@ def summarise(
         finished seeds with `low`, `high` and `interval` ("seeds", "questions" or None), its `difference` from the
         baseline, and the means of all other figures. `best`: the cell with the best mean among those of which no seed
         is missing, None where there is none. `as_good`: cells whose paired difference from the best has zero inside its
-        interval (or none can be told). `failed`, `missing`: names of runs.
+        interval, or has no interval, as with one seed. `failed`, `missing`: names of runs.
 
     Raises:
         InputError: runs have finished, and none of them has the figure `measure`.
@@ -81,8 +93,11 @@ def summarise(
     measured = {run.name: run_figures(run) for run in runs if endings[run.name].state == "done"}
     if measured and all(figures.get(measure) is None for figures in measured.values()):
         known = {name for told in measured.values() for name, figure in told.items() if figure is not None}
-        has = ", ".join(sorted(known - {"low", "high"}))
-        raise InputError(f"measure: no finished run has the figure {measure}; they have {has}.")
+        has = ", ".join(sorted(known - {"low", "high"})) or "none"
+        raise InputError(
+            f"measure: no finished run has the figure {measure}; they have {has}. Name one of these, or look into the "
+            f"folder of {next(iter(measured))}."
+        )
     cells = list(dict.fromkeys(run.cell.name for run in runs))
     by_name = {run.cell.name: run.cell for run in runs}
     held = {
@@ -115,17 +130,21 @@ def summarise(
     }
 
 
-def mean_over_seeds(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
-    """Mean and Student's t interval of at least two figures.
+def mean_over_seeds(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float | None, float | None]:
+    """Mean and Student's t interval of at least two figures; no interval where all of them are equal.
 
     Example:
         >>> [round(x, 3) for x in mean_over_seeds([0.50, 0.54, 0.52])]
         [0.52, 0.47, 0.57]
+        >>> mean_over_seeds([0.5, 0.5])
+        (0.5, None, None)
     """
     from scipy.special import stdtrit
 
     count, mean = len(values), float(np.mean(values))
     assert count >= 2
+    if float(np.ptp(values)) < _EQUAL:
+        return mean, None, None
     half = float(stdtrit(count - 1, (1 + confidence) / 2)) * float(np.std(values, ddof=1)) / math.sqrt(count)
     return mean, mean - half, mean + half
 
@@ -157,15 +176,13 @@ def _interval(values: Sequence[float]) -> dict[str, Any]:
     if len(values) == 1:
         return {**_NOTHING, "value": values[0]}
     mean, low, high = mean_over_seeds(values)
-    return {"value": mean, "low": low, "high": high, "interval": "seeds"}
+    return {"value": mean, "low": low, "high": high, "interval": None if low is None else "seeds"}
 
 
 def _may_equal(one: Mapping[int, float], best: Mapping[int, float]) -> bool:
     """Whether what was measured does not tell a cell from the best; not for cells of which nothing is known."""
-    pairs = [best[seed] - one[seed] for seed in best if seed in one]
-    if not pairs:
-        return False
-    return len(pairs) == 1 or mean_over_seeds(pairs)[1] <= 0 <= mean_over_seeds(pairs)[2]
+    told = _interval([best[seed] - one[seed] for seed in best if seed in one])
+    return told["value"] is not None and (told["interval"] is None or told["low"] <= 0 <= told["high"])
 
 
 def _run(run: Run, ending: Ending, figures: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -181,5 +198,5 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def _read(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):  # damaged counts as missing
         return None

@@ -7,27 +7,33 @@ output folder. It measures nothing.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
 from lemma_train.ablation.cells import Run
-from lemma_train.whole_file import whole_file
+from lemma_train.whole_file import whole_file, write_faults_named
 
 JSON_FILE, TABLE_FILE, PLOT_FILE, BEST_FILE = "ablation.json", "ablation.md", "ablation.png", "best.yaml"
 _BEST, _OTHER, _SEED, _TEXT = "#2563a8", "#7a8794", "#b9c2cb", "#333333"
 
 
 def write_results(folder: Path, recipe: Path, summary: Mapping[str, Any], runs: Sequence[Run]) -> str:
-    """Write all four files; returns the table's text. `best.yaml` goes where no cell is best."""
+    """Write all four files; returns the table's text. `best.yaml` goes where no cell is best.
+
+    Raises:
+        InputError: a file cannot be written.
+    """
     text = as_text(summary, recipe)
     with whole_file(folder / JSON_FILE) as out:
         out.write(json.dumps({"recipe": str(recipe), **summary}, indent=1, default=str).encode())
     with whole_file(folder / TABLE_FILE) as out:
         out.write(text.encode())
-    draw(folder / PLOT_FILE, summary)
+    with whole_file(folder / PLOT_FILE) as out:
+        draw(out, summary)
     if summary["best"] is None:
-        (folder / BEST_FILE).unlink(missing_ok=True)
+        with write_faults_named(folder / BEST_FILE):
+            (folder / BEST_FILE).unlink(missing_ok=True)
     else:
         with whole_file(folder / BEST_FILE) as out:
             out.write(_best_recipe(folder, recipe, summary, runs).encode())
@@ -57,8 +63,8 @@ def as_text(summary: Mapping[str, Any], recipe: Path) -> str:
     )
 
 
-def draw(path: Path, summary: Mapping[str, Any]) -> None:
-    """A line for each cell: its mean with the interval, and a small mark for each seed."""
+def draw(out: IO[bytes], summary: Mapping[str, Any]) -> None:
+    """A line for each cell, as PNG: its mean with the interval, and a small mark for each seed."""
     from matplotlib.figure import Figure
 
     cells, measure = summary["cells"], summary["measure"]
@@ -82,14 +88,15 @@ def draw(path: Path, summary: Mapping[str, Any]) -> None:
     axes.grid(axis="x", alpha=0.25)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(colors=_TEXT, left=False)
-    figure.savefig(path, metadata={"Software": None})
+    figure.savefig(out, format="png", metadata={"Software": None})
 
 
 def _best_recipe(folder: Path, recipe: Path, summary: Mapping[str, Any], runs: Sequence[Run]) -> str:
     run = next(run for run in runs if run.cell.name == summary["best"])
     cell = next(cell for cell in summary["cells"] if cell["name"] == summary["best"])
     values = {**run.recipe, "output_dir": f"{folder}/best"}
-    figure = _figure(cell["value"], summary["measure"] != "eval_loss")
+    shares = summary["measure"] != "eval_loss"
+    figure = f"{_figure(cell['value'], shares)}{' %' if shares else ''}"
     head = [
         f"accelerate launch lemma_train/sft.py {folder}/{BEST_FILE}",
         "",
@@ -115,10 +122,11 @@ def _remarks(summary: Mapping[str, Any]) -> list[str]:
         remarks.append(
             "The best of many looks better than it is: it was chosen on these questions. Measure it again on others."
         )
-    kinds = {cell["interval"] for cell in summary["cells"]}
-    if "seeds" in kinds:
+    if any(cell["interval"] == "seeds" for cell in summary["cells"]):
         remarks.append("Intervals over seeds: Student's t. They tell of the training's seed, not of other questions.")
-    else:
+    if any(len(cell["seeds"]) > 1 and cell["interval"] is None for cell in summary["cells"]):
+        remarks.append("No interval stands where all seeds gave the same figure: so few cannot tell how it varies.")
+    if all(len(cell["seeds"]) < 2 for cell in summary["cells"]):
         remarks.append("One seed a cell: how much a seed alone changes is not known. Give several in the key seeds.")
     for run in summary["runs"]:
         if run["state"] == "failed":
@@ -167,9 +175,9 @@ def _change(change: Mapping[str, Any], share: bool) -> str:
 
 def _caption(summary: Mapping[str, Any]) -> str:
     kinds = {cell["interval"] for cell in summary["cells"]}
-    if "seeds" in kinds:
-        return "Mean of each cell, 95% interval over seeds (lines), single seeds (ticks); best mean in blue"
-    return "One seed a cell; lines: 95% interval over questions" if "questions" in kinds else "One seed a cell"
+    said = [f"over {kind}" for kind in ("seeds", "questions") if kind in kinds]
+    lines = f"95% interval {' or, of one seed, '.join(said)} (lines), " if said else ""
+    return f"Mean of each cell, {lines}single seeds (ticks); best mean in blue"
 
 
 def _of(run: Mapping[str, Any], measure: str) -> float | None:

@@ -1,19 +1,20 @@
 """Every key of an ablation recipe, as a dataclass with the meaning beneath each; a file and overrides become one.
 
 Enters: a path and `--key value` arguments. Leaves: `AblateSettings`, or one message with every fault in it. Whether the
-training recipes that come of it can be trained is for `cells` and `runs`.
+training recipes that come of it can be trained is for `ablate`.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lemma_train.errors import InputError
-from lemma_train.settings_file import read_settings
+from lemma_train.settings_file import folder_fault, read_settings, seed_faults
 
 RATES = ("accuracy", "reflects", "repaired", "spoiled", "repair_rate", "spoil_rate")
-_OWN_KEYS = ("output_dir", "seed", "evaluate_after", "resume")  # of each run; the ablation sets them itself
+_MOST_RUNS = 1000  # our choice: folders and rows of a table that a person can still look through
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def _senseless(settings: AblateSettings) -> list[str]:
     for key in ("recipe", "output_dir"):
         if not getattr(settings, key):
             faults.append(f"the key {key} is missing; every ablation needs it.")
+    faults += folder_fault("output_dir", settings.output_dir)
     if not settings.grid and not settings.variants:
         faults.append("neither grid nor variants is given; without them there is nothing to compare.")
     for key, values in settings.grid.items():
@@ -74,19 +76,19 @@ def _senseless(settings: AblateSettings) -> list[str]:
             faults.append(f"grid.{key}: a value stands twice.")
         if key in settings.overrides:
             faults.append(f"grid.{key}: overrides sets it as well; keep one.")
-    if len(set(settings.seeds)) < len(settings.seeds):
-        faults.append("seeds: a seed stands twice.")
+    dimensions = [*map(len, settings.grid.values()), len(settings.variants) or 1, len(settings.seeds) or 1]
+    if math.prod(dimensions) > _MOST_RUNS:
+        faults.append(f"grid: it makes {math.prod(dimensions):,} runs, more than {_MOST_RUNS:,}; list fewer values.")
+    faults += seed_faults(settings.seeds)
     places = [("grid", settings.grid), ("overrides", settings.overrides)]
     places += [(f"variants.{name}", keys) for name, keys in settings.variants.items()]
     for place, keys in places:
-        for key in _OWN_KEYS:
-            if key in keys:
-                faults.append(f"{place}.{key}: {_OWN_REASON[key]}")
+        faults += [f"{place}.{key}: {reason}" for key, reason in _OWN_KEYS.items() if key in keys]
         if place.startswith("variants"):
             both = sorted(keys.keys() & settings.grid.keys())
             faults += [f"{place}.{key}: the grid sets it as well; keep one." for key in both]
-    _, _, rate = settings.measure.rpartition(".")
-    if settings.measure not in ("accuracy", "eval_loss") and ("." not in settings.measure or rate not in RATES):
+    benchmark, _, rate = settings.measure.rpartition(".")
+    if settings.measure not in ("accuracy", "eval_loss") and (not benchmark or rate not in RATES):
         faults.append(
             f"measure: {settings.measure!r} is neither accuracy, eval_loss nor BENCHMARK.FIGURE with one of "
             f"{', '.join(RATES)}."
@@ -94,7 +96,7 @@ def _senseless(settings: AblateSettings) -> list[str]:
     return faults
 
 
-_OWN_REASON = {
+_OWN_KEYS = {  # of each run; the ablation sets them itself
     "output_dir": "each run has a folder of its own in the ablation's output_dir.",
     "seed": "list the seeds in the key seeds, so that intervals can be told.",
     "evaluate_after": "name the evaluations in the key evaluate.",

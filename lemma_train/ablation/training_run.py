@@ -1,7 +1,7 @@
 """One run of an ablation: its recipe is written, `sft.py` trains and evaluates it in a process of its own.
 
 Enters: a `Run`. Leaves: its folder, with what `sft.py` writes, `recipe.yaml`, `train.log`, and `ablation_run.json`,
-which says how it ended. A run that is done is not started again; one that failed or was cut off goes on from its
+which says how it ended. One that is done is not started again; one that failed or was cut off goes on from its
 newest checkpoint. It compares nothing.
 """
 
@@ -24,41 +24,54 @@ STATE_FILE, RECIPE_FILE, LOG_FILE = "ablation_run.json", "recipe.yaml", "train.l
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run stands. state: missing, done, failed, or elsewhere (another process is at work on it)."""
+    """How a run stands. state: missing, done, failed, or elsewhere (another process is at work on it).
+
+    seconds: what its last start took. status: the exit status of a failed one; 2 where the user's input is at fault.
+    """
 
     state: str
     message: str = ""
     seconds: float = 0.0
+    status: int = 0
+
+
+_ELSEWHERE = Ending("elsewhere", "another process is at work on it")
 
 
 def ending_of(run: Run) -> Ending:
     """How the run stands on the disk; what was done with another recipe counts as missing."""
     if is_claimed(run.folder):
-        return Ending("elsewhere", "another process is at work on it")
+        return _ELSEWHERE
     try:
         told = json.loads((run.folder / STATE_FILE).read_text(encoding="utf-8"))
         found = Ending(str(told["state"]), str(told["message"]), float(told["seconds"]))
         same = told["recipe_sha256"] == _print(run)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # damaged
         return Ending("missing")
     return found if same and found.state in ("done", "failed") else Ending("missing")
 
 
 def carry_out(run: Run, accelerate_config: str | None, children: Children) -> Ending:
-    """Train and evaluate one run, and note how it ended.
+    """Train and evaluate one run, and note how it ended; it has failed too where its folder cannot be written.
 
     Raises:
-        InputError: its folder cannot be written.
         Stopped: a signal asked for it; the same command goes on from the checkpoint that was made.
     """
-    began = time.monotonic()
     try:
-        with write_faults_named(run.folder, key="output_dir"):
-            run.folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(run.folder / RECIPE_FILE) as out:
-            out.write(run.text.encode())
+        ending = _start(run, accelerate_config, children)
+        if ending.state != "elsewhere":  # what the other process notes is the truth
+            _note(run, ending)
     except InputError as error:
-        return Ending("failed", str(error))
+        return Ending("failed", str(error), status=2)
+    return ending
+
+
+def _start(run: Run, accelerate_config: str | None, children: Children) -> Ending:
+    began = time.monotonic()
+    with write_faults_named(run.folder):
+        run.folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(run.folder / RECIPE_FILE) as out:
+        out.write(run.text.encode())
     marks = {name: _stamp(run.folder / name) for name in ("failed.json", "stopped.json")}
     with write_faults_named(run.folder / LOG_FILE):
         status = children.run(_command(run, accelerate_config), run.folder / LOG_FILE)
@@ -67,11 +80,10 @@ def carry_out(run: Run, accelerate_config: str | None, children: Children) -> En
         raise Stopped(f"{run.name} was stopped by {children.told.name}; start the same command again to go on with it.")
     seconds = round(time.monotonic() - began, 1)
     if status == 0:
-        ending = Ending("done", "", seconds)
-    else:
-        ending = Ending("failed", f"status {status}: {_reason(run, new)}", seconds)
-    _note(run, ending)
-    return ending
+        return Ending("done", "", seconds)
+    if is_claimed(run.folder):  # it came first, while this process was starting
+        return _ELSEWHERE
+    return Ending("failed", f"status {status}: {_reason(run, new)}", seconds, status)
 
 
 def _command(run: Run, accelerate_config: str | None) -> list[str]:
@@ -89,7 +101,7 @@ def _command(run: Run, accelerate_config: str | None) -> list[str]:
 def _reason(run: Run, new: set[str]) -> str:
     """One sentence on why a run failed: the trainer's own, else the last line of its log."""
     if "failed.json" in new:
-        with suppress(OSError, ValueError, KeyError, TypeError):
+        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             return " ".join(str(json.loads((run.folder / "failed.json").read_text("utf-8"))["message"]).split())
     if "stopped.json" in new:
         return "a signal from outside stopped it; start the same command again to go on"

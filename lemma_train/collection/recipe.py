@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from lemma_train.collection.settings import CollectSettings
-from lemma_train.errors import InputError, first_line
+from lemma_train.errors import InputError
 from lemma_train.llm.endpoint import address
 from lemma_train.llm.vllm_arguments import misplaced
-from lemma_train.settings_file import read_settings
+from lemma_train.settings_file import folder_fault, read_settings
 
 _SHARES = ("assembly.strategies", "assembly.origins", "injection.types")
 _POSITIVE = (
@@ -37,7 +37,6 @@ _AT_MOST = {
     **dict.fromkeys(("sampling.samples", "injection.per_question", "injection.k_max"), 100_000),
     **dict.fromkeys(("student.top_p", "teacher.top_p", "assembly.decontaminate_overlap"), 1),
 }
-_QUOTED = 200  # characters of a value that a message repeats
 
 
 def load_collect_recipe(path: str | Path, overrides: Sequence[str] = ()) -> CollectSettings:
@@ -99,12 +98,7 @@ def _senseless(settings: CollectSettings) -> list[str]:
             except InputError as error:
                 faults.append(f"{role}.{error}")
     for key in ("output_dir", "prompts"):
-        try:
-            Path(value(key) or "").expanduser().stat()
-        except FileNotFoundError:
-            pass
-        except (OSError, ValueError, RuntimeError) as error:
-            faults.append(f"{key}: {str(value(key))[:_QUOTED]!r} can be no folder: {first_line(error)[:_QUOTED]}.")
+        faults += folder_fault(key, value(key) or "")
     for key, threshold in (("assembly.near_duplicate_threshold", settings.assembly.near_duplicate_threshold),):
         if threshold is not None and not 0 < threshold <= 1:
             faults.append(f"{key}: it must be above 0 and at most 1, or null; it is {threshold}.")

@@ -13,6 +13,7 @@ from typing import Any
 from lemma_train.collection.candidates import reference_rows
 from lemma_train.collection.stage_files import read_stage
 from lemma_train.errors import InputError
+from lemma_train.evaluation.result_values import at, number
 from lemma_train.template import IGNORED, Renderer
 from lemma_train.whole_file import whole_file
 
@@ -23,14 +24,13 @@ def write_control(collection: Path, out: Path, renderer: Renderer) -> float:
     """Write the rows of the control; returns how often they are taken.
 
     Raises:
-        InputError: a question of the set has no worked solution.
+        InputError: the collection has no row or a damaged one, or a question of the set has no worked solution.
 
     Example:
         >>> write_control(Path("outputs/run/demo/collect"), Path("control"), renderer)   # doctest: +SKIP
         2.31
     """
-    with (collection / "dataset.jsonl").open(encoding="utf-8") as stream:
-        rows = [json.loads(line) for line in stream]
+    rows = _rows(collection / "dataset.jsonl")
     asked = {row["instruction"] for row in rows}
     references = [
         one.row for one in reference_rows(read_stage(collection, "problems")) if one.row["instruction"] in asked
@@ -50,6 +50,37 @@ def write_control(collection: Path, out: Path, renderer: Renderer) -> float:
     with whole_file(out / SIZE_FILE) as stream:
         stream.write(json.dumps(told, indent=1).encode())
     return weight
+
+
+def read_weight(folder: Path) -> float:
+    """How often the rows are taken, as `write_control` noted it.
+
+    Raises:
+        InputError: the note is damaged.
+    """
+    try:
+        weight = number(at(json.loads((folder / SIZE_FILE).read_text(encoding="utf-8")), "weight"))
+    except (OSError, ValueError, RecursionError):
+        weight = None
+    if weight is None or weight <= 0:
+        raise InputError(f"{folder / SIZE_FILE} is damaged; delete it, and the control is made anew.")
+    return weight
+
+
+def _rows(dataset: Path) -> list[dict[str, Any]]:
+    rows = []
+    with dataset.open(encoding="utf-8", errors="replace") as stream:
+        for place, line in enumerate(stream, start=1):
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                row = None
+            if not isinstance(at(row, "instruction"), str) or not isinstance(at(row, "output"), str):
+                raise InputError(f"{dataset}, line {place} is damaged; delete the file, and it is made anew.")
+            rows.append(row)
+    if not rows:
+        raise InputError(f"control: {dataset} has no row; collect from more questions, or set control: none.")
+    return rows
 
 
 def _tokens(rows: Iterable[Mapping[str, Any]], renderer: Renderer) -> int:

@@ -21,14 +21,19 @@ def fingerprint(values: Any) -> str:
     """
     digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode())
     for text in sorted(set(_texts(values))):
-        path = Path(text).expanduser()
         try:
-            files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-            for file in files if path.exists() and text.strip("./ ") else []:
+            for file in _files(text):
                 digest.update(f"{file}\0{_of_file(file)}\0".encode())
-        except (OSError, ValueError):  # a prompt or a name that can be no path
+        except (OSError, ValueError, RuntimeError):  # a prompt or a name that can be no path
             continue
     return digest.hexdigest()
+
+
+def _files(text: str) -> list[Path]:
+    if not text.strip("./~ "):  # the present folder, or all of a disk: no step depends on that
+        return []
+    path = Path(text).expanduser()
+    return [path] if path.is_file() else sorted(inner for inner in path.rglob("*") if inner.is_file())
 
 
 def _of_file(file: Path) -> str:

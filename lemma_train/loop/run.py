@@ -1,14 +1,16 @@
 """`lemma run`: the steps of a run one after the other; a step whose inputs have not changed is skipped.
 
-Enters: a run recipe. Leaves: a folder for each step, `steps/NAME.json` (what a finished step depended on),
-`steps/NAME.log`, and the report. Every step's command goes on where it stopped, so a run that is killed anywhere ends
-in the same report when it is started again.
+Enters: a run recipe. Leaves: a folder for each step, `steps/NAME.json` (what a step depended on when it began, and the
+seconds that it took, null until it is done), `steps/NAME.log`, and the report. Every step's command goes on where it
+stopped, so a run that is killed anywhere ends in the same report when it is started again.
 """
 
+import itertools
 import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from lemma_train.ablation.training_run import carry_out
 from lemma_train.child_process import Children, last_line
@@ -63,7 +65,8 @@ class WholeRun:
     def _do(self, names: Sequence[str]) -> Path:
         children = Children()
         with claim(self.folder), children.listening():
-            (self.folder / "steps").mkdir(exist_ok=True)
+            with write_faults_named(self.folder / "steps"):
+                (self.folder / "steps").mkdir(exist_ok=True)
             for place, name in enumerate(names, start=1):
                 # Made anew each time: what a step depends on may come from the one before it.
                 (step,) = [step for step in self._steps() if step.name == name]
@@ -71,15 +74,15 @@ class WholeRun:
                 if self._is_done(step):
                     self.say(f"{count}: nothing has changed since it was done")
                     continue
-                self._set_aside(step)
+                before = fingerprint(step.depends_on)
+                self._set_aside(step, before)
+                self._note(step, before, None)
                 where = "" if step.here else f"; tail -f {self._log(step)}"
                 self.say(f"{count}: begins{where}")
                 began = time.monotonic()
-                before = fingerprint(step.depends_on)
                 self._work(step, children)
                 seconds = time.monotonic() - began
-                with whole_file(self._state(step)) as out:
-                    out.write(json.dumps({"depends_on": before, "seconds": round(seconds, 1)}).encode())
+                self._note(step, before, round(seconds, 1))
                 self.say(f"{count}: done in {seconds:.0f} s")
         return self.folder / "report.html"
 
@@ -92,7 +95,8 @@ class WholeRun:
         if step.training is not None:
             ending = carry_out(step.training, self.settings.accelerate_config, children)
             if ending.state != "done":
-                raise StepFailed(f"the step {step.name} failed: {ending.message} (log: {self._log(step)})")
+                failure = InputError if ending.status == 2 else StepFailed
+                raise failure(f"the step {step.name} failed: {ending.message} (log: {self._log(step)})")
             return
         with write_faults_named(self._log(step)):
             status = children.run(step.command, self._log(step))
@@ -106,25 +110,35 @@ class WholeRun:
         return self.plan.steps(lambda: write_summary(self.plan))
 
     def _is_done(self, step: Step) -> bool:
-        try:
-            told = json.loads(self._state(step).read_text(encoding="utf-8"))["depends_on"]
-        except (OSError, ValueError, KeyError, TypeError):
+        told = self._noted(step)
+        if told.get("seconds") is None or not all(file.is_file() for file in step.proof):
             return False
-        return step.proof.is_file() and told == fingerprint(step.depends_on)
+        return told.get("depends_on") == fingerprint(step.depends_on)
 
-    def _set_aside(self, step: Step) -> None:
-        """A model that was trained on other inputs makes room: its trainer would refuse to go on with it."""
-        if step.training is None or not self._state(step).is_file():
+    def _set_aside(self, step: Step, inputs: str) -> None:
+        """A model that was trained on other inputs, or half trained, makes room: its trainer would refuse to go on."""
+        if step.training is None or not step.training.folder.exists():
             return
-        with write_faults_named(self.folder):
-            place = self.folder / "earlier"
+        if self._noted(step).get("depends_on", inputs) == inputs:
+            return
+        place, name = self.folder / "earlier", step.training.folder.name
+        target = next(path for n in itertools.count(1) if not (path := place / f"{name}-{n}").exists())
+        with write_faults_named(target):
             place.mkdir(exist_ok=True)
-            number = 1 + sum(1 for _ in place.iterdir())
-            if step.training.folder.exists():
-                target = place / f"{step.training.folder.name}-{number}"
-                step.training.folder.rename(target)
-                self.say(f"{step.name}: its inputs have changed; what it made before is in {target}")
-            self._state(step).unlink()
+            step.training.folder.rename(target)
+        self.say(f"{step.name}: its inputs have changed; what it made before is in {target}")
+
+    def _note(self, step: Step, inputs: str, seconds: float | None) -> None:
+        with whole_file(self._state(step)) as out:
+            out.write(json.dumps({"depends_on": inputs, "seconds": seconds}).encode())
+
+    def _noted(self, step: Step) -> dict[str, Any]:
+        """What `_note` wrote; nothing where the file is missing or damaged."""
+        try:
+            told = json.loads(self._state(step).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return told if isinstance(told, dict) else {}
 
     def _state(self, step: Step) -> Path:
         return self.folder / "steps" / f"{step.name}.json"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from lemma_train.settings_file import read_settings
+from lemma_train.settings_file import folder_fault, read_settings, seed_faults
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,7 @@ def _senseless(settings: RunSettings) -> list[str]:
     ]
     if settings.control != "none" and settings.collect is None:
         faults.append("control: it needs the collection's questions; name a recipe in collect, or set control: none.")
-    if len(set(settings.seeds)) < len(settings.seeds):
-        faults.append("seeds: a seed stands twice.")
+    faults += folder_fault("output_dir", settings.output_dir) + seed_faults(settings.seeds)
     named = {"collect": settings.collect, "train": settings.train, "evaluate": settings.evaluate}
     named["accelerate_config"] = settings.accelerate_config
     faults += [

@@ -1,4 +1,4 @@
-"""The steps of a run, in their order: what each does, what it depends on, and which file proves it.
+"""The steps of a run, in their order: what each does, what it depends on, and which files prove it.
 
 Enters: `RunSettings`. Leaves: steps whose work is a command of this package, or a short piece of this process. Nothing
 is started here.
@@ -31,12 +31,12 @@ METHOD, CONTROL, BASE = "lemma", "control", "base"
 class Step:
     """One step.
 
-    name: also of its log. proof: the file that it leaves. depends_on: values, and texts that name files.
+    name: also of its log. proof: the files that it leaves. depends_on: values, and texts that name files.
     command: what is run in a process of its own; or training, a run of `sft.py`; or here, a piece of this process.
     """
 
     name: str
-    proof: Path
+    proof: tuple[Path, ...]
     depends_on: Any
     command: list[str] = field(default_factory=list)
     training: Run | None = None
@@ -58,7 +58,9 @@ class Plan:
             self.collection = load_collect_recipe(settings.collect, self._collect_overrides())
         self.training = {**read_yaml(Path(settings.train)), **settings.overrides.train}
         self.training.pop("evaluate_after", None)
-        recipe = self.recipe_of(self._training_run(METHOD, self.seeds[0]))
+        seed = settings.seeds[0] if settings.seeds else self.training.get("seed", 42)
+        recipe = self.recipe_of(self._training_run(METHOD, seed))
+        self.seeds: list[int] = settings.seeds or [recipe["seed"]]  # as read: a file may say 7.0 or "7"
         if settings.accelerate_config is None:
             check_recipe(recipe, {})
         self.base = str(recipe["model_name_or_path"])
@@ -73,10 +75,6 @@ class Plan:
                 f"evaluate: {settings.evaluate} prompts with the template {evaluation.model.template!r}, "
                 f"{settings.train} trains with {recipe['template']!r}; make them the same."
             )
-
-    @property
-    def seeds(self) -> list[int]:
-        return self.settings.seeds or [self.training.get("seed", 42)]
 
     @property
     def models(self) -> list[str]:
@@ -100,20 +98,21 @@ class Plan:
         if self.collection is not None:
             told = dataclasses.asdict(self.collection)
             command = _lemma("collect", str(self.settings.collect), *self._collect_overrides())
-            found.append(Step("collect", self.folder / "collect" / "dataset.jsonl", told, command))
+            found.append(Step("collect", (self.folder / "collect" / "dataset.jsonl",), told, command))
         if self.settings.control != "none":
-            rows = self.folder / "control" / control.SIZE_FILE
+            proof = tuple(self.folder / "control" / name for name in (control.ROWS_FILE, control.SIZE_FILE))
             depends_on = [str(self.folder / "collect" / "dataset.jsonl"), self.base, self.training.get("template")]
-            found.append(Step("control", rows, depends_on, here=self._write_control))
+            found.append(Step("control", proof, depends_on, here=self._write_control))
         found.append(self._evaluation(BASE, self.base))
         for model in self.models:
             kind, _, seed = model.rpartition("_seed-")
             run = self._training_run(kind, int(seed))
-            proof = run.folder / "final" / "run.json"
-            found.append(Step(f"train-{model}", proof, dict(run.recipe), training=run))
+            record = run.folder / "final" / "run.json"
+            found.append(Step(f"train-{model}", (record,), dict(run.recipe), training=run))
             found.append(self._evaluation(model, str(run.folder / "final")))
         pages = [str(self.evaluation_folder(model) / "results.json") for model in (BASE, *self.models)]
-        found.append(Step("report", self.folder / "report.html", pages, here=report))
+        proof = tuple(self.folder / name for name in ("report.html", "summary.json", "summary.md"))
+        found.append(Step("report", proof, pages, here=report))
         return found
 
     def _training_run(self, kind: str, seed: int) -> Run:
@@ -129,8 +128,8 @@ class Plan:
 
     def _weight(self) -> float:
         """How often the control's rows are taken, once that is known."""
-        size = self.folder / "control" / control.SIZE_FILE
-        return json.loads(size.read_text(encoding="utf-8"))["weight"] if size.is_file() else 1.0
+        folder = self.folder / "control"
+        return control.read_weight(folder) if (folder / control.SIZE_FILE).exists() else 1.0
 
     def _write_control(self) -> None:
         recipe = self.recipe_of(self._training_run(METHOD, self.seeds[0]))
@@ -141,13 +140,16 @@ class Plan:
         overrides = self._evaluate_overrides(name, model)
         told = dataclasses.asdict(load_evaluate_recipe(self.settings.evaluate, overrides))
         command = _lemma("evaluate", self.settings.evaluate, *overrides)
-        return Step(f"evaluate-{name}", self.evaluation_folder(name) / "results.json", told, command)
+        proof = tuple(self.evaluation_folder(name) / file for file in ("results.json", "samples.jsonl"))
+        return Step(f"evaluate-{name}", proof, told, command)
 
     def _collect_overrides(self) -> list[str]:
         return _as_words({**self.settings.overrides.collect, "output_dir": str(self.folder / "collect")})
 
     def _evaluate_overrides(self, name: str, model: str) -> list[str]:
-        told = {"model.model": model, "output_dir": str(self.evaluation_folder(name)), "name": name.replace("_", " ")}
+        told: dict[str, Any] = {"model.model": model}
+        told |= {"output_dir": str(self.evaluation_folder(name)), "name": name.replace("_", " ")}
+        told["model.adapter"] = None  # the base is measured without one, and a trained model has its own
         return _as_words({**self.settings.overrides.evaluate, **told})
 
 
@@ -156,5 +158,5 @@ def _lemma(*words: str) -> list[str]:
 
 
 def _as_words(keys: Mapping[str, Any]) -> list[str]:
-    """Keys as `--key=value` words; what is no text is written as JSON, which YAML reads."""
-    return [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in keys.items()]
+    """Keys as `--key=value` words; a value is written as JSON, which YAML reads: a text "7" stays a text."""
+    return [f"--{key}={json.dumps(value, ensure_ascii=False, default=str)}" for key, value in keys.items()]

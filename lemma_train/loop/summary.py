@@ -1,16 +1,17 @@
 """The end of a run: what the trained models gain over the base and over the control, and the report page.
 
 Enters: the finished evaluations of a run. Leaves: `summary.json`, `summary.md` and `report.html`. It measures nothing:
-the differences of one seed are those of `lemma compare`, the intervals over seeds Student's t of them.
+the differences of one seed are those of `lemma compare`, the intervals over seeds are Student's t of them.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lemma_train.ablation.figures import mean_over_seeds
 from lemma_train.evaluation.compare import Comparison, compare
+from lemma_train.evaluation.finished_run import read_finished_run
 from lemma_train.evaluation.report import write_report
 from lemma_train.evaluation.result_values import at, number
 from lemma_train.loop.steps import BASE, CONTROL, METHOD, Plan
@@ -41,10 +42,11 @@ def summary_of(plan: Plan) -> dict[str, Any]:
     Returns:
         `accuracy`: {model: share of right answers, the mean over benchmarks}. `repaired`: {model: [answers that mend
         their own error, answers]}. `against_base` and `against_control` (None without a control): for each seed the
-        difference with its interval over questions, and `over_seeds` with Student's interval where there are two.
+        difference with its interval over questions, and `over_seeds`, their mean with Student's interval, where there
+        are two; the base is one model, so against it the interval is that of the trained ones alone.
     """
     folders = {model: plan.evaluation_folder(model) for model in (BASE, *plan.models)}
-    results = {model: _results(folder) for model, folder in folders.items()}
+    results = {model: read_finished_run(folder, needs_samples=False).results for model, folder in folders.items()}
     told: dict[str, Any] = {
         "accuracy": {model: number(at(found, "average", "accuracy")) for model, found in results.items()},
         "repaired": {model: _repaired(found) for model, found in results.items()},
@@ -77,10 +79,6 @@ def _repaired(results: Mapping[str, Any]) -> list[int]:
     return [int(number(at(card, "repaired", "k")) or 0), int(number(at(card, "reflects", "n")) or 0)]
 
 
-def _results(folder: Path) -> Mapping[str, Any]:
-    return json.loads((folder / "results.json").read_text(encoding="utf-8"))
-
-
 def _sentences(told: Mapping[str, Any]) -> list[str]:
     said: list[str] = []
     for key, against in (("against_base", "the base model"), ("against_control", "plain training on worked solutions")):
@@ -91,14 +89,17 @@ def _sentences(told: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def _sentence(differences: Mapping[str, Any], against: str) -> Sequence[str]:
+def _sentence(differences: Mapping[str, Any], against: str) -> list[str]:
     over, seeds = differences["over_seeds"], differences["seeds"]
+    if over is not None and over["low"] is None:
+        return [f"Against {against}: {_points(over['difference'])} points with each of {len(seeds)} seeds."]
     if over is not None:
         interval = f"{_points(over['low'])} to {_points(over['high'])}"
         return [
-            f"Against {against}: {_points(over['difference'])} points, 95% interval over {len(seeds)} seeds {interval}."
+            f"Against {against}: {_points(over['difference'])} points, 95% interval over {len(seeds)} seeds "
+            f"{interval}. It tells of the training's seed, not of other questions."
         ]
-    ((_, one),) = seeds.items()
+    one = next(iter(seeds.values()))
     if one["difference"] is None:
         return [f"Against {against}: no question could be graded."]
     interval = f"{_points(one['low'])} to {_points(one['high'])}"

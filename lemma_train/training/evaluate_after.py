@@ -31,18 +31,9 @@ def check_evaluations(recipe: Recipe, renderer: Renderer) -> None:
     Raises:
         InputError: a recipe, a benchmark's file or a prompt is at fault, or the model would have to be served.
     """
-    names = [Path(path).stem for path in _recipes(recipe)]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise InputError(f"evaluate_after: two recipes are called {', '.join(sorted(twice))}; rename one of them.")
-    for path in _recipes(recipe):
+    for path, settings in evaluations_of(recipe).items():
         from lemma_train.evaluation.run import choose
 
-        settings = _load(recipe, path)
-        if settings.model.engine not in ("transformers", "vllm"):
-            raise InputError(
-                f"evaluate_after: {path} asks a server, where the model of this run is not; use model.engine: "
-                "transformers, or evaluate it when it is served."
-            )
         if settings.model.engine == "vllm" and importlib.util.find_spec("vllm") is None:
             raise InputError(f"evaluate_after: {path} needs vLLM in this environment; use model.engine: transformers.")
         evaluated = Renderer(renderer.tokenizer, settings.model.template)
@@ -55,6 +46,25 @@ def check_evaluations(recipe: Recipe, renderer: Renderer) -> None:
             choose(settings)
         except InputError as error:
             raise InputError(f"evaluate_after: {path}: {error}") from error
+
+
+def evaluations_of(recipe: Recipe) -> dict[str, "EvaluateSettings"]:
+    """The recipe's evaluations by their path, read and no more: whether they fit the model is for `check_evaluations`.
+
+    Raises:
+        InputError: a recipe is at fault, two have one name, or one asks a server.
+    """
+    names = [Path(path).stem for path in _recipes(recipe)]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise InputError(f"evaluate_after: two recipes are called {', '.join(sorted(twice))}; rename one of them.")
+    found = {path: _load(recipe, path) for path in _recipes(recipe)}
+    for path, settings in found.items():
+        if settings.model.engine not in ("transformers", "vllm"):
+            raise InputError(
+                f"evaluate_after: {path} asks a server, where the model of this run is not; use model.engine: "
+                "transformers, or evaluate it when it is served."
+            )
+    return found
 
 
 def evaluate_final(recipe: Recipe) -> None:
