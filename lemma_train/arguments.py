@@ -9,7 +9,7 @@ from pathlib import Path
 from lemma_train import __version__
 
 # Subcommands that take any key of their recipe as --key value.
-TAKE_OVERRIDES = ("prepare", "plan", "collect", "evaluate", "ablate")
+TAKE_OVERRIDES = ("prepare", "plan", "collect", "evaluate", "ablate", "run")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -146,4 +146,17 @@ def parser() -> argparse.ArgumentParser:
     part.add_argument("--list", action="store_true", help="number, state and name of each run; train nothing")
     part.add_argument("--only", type=int, metavar="N", help="train and evaluate run N of the list, write no table")
     part.add_argument("--gather", action="store_true", help="write the results of what is done; train nothing")
+
+    run = commands.add_parser(
+        "run",
+        help="the whole loop: collect, train, evaluate base and tuned, report",
+        description="Do every step of a run recipe whose inputs have changed since it was done, and write the report "
+        "to OUTPUT_DIR/report.html. Started again, it goes on where it stopped. Any key of the recipe can be "
+        "overridden: --overrides.train.max_steps 20.",
+        allow_abbrev=False,
+    )
+    run.add_argument("recipe", help="a run recipe (YAML), see recipes/run/")
+    part = run.add_mutually_exclusive_group()
+    part.add_argument("--list", action="store_true", help="the steps, and whether each is done; do nothing")
+    part.add_argument("--step", metavar="NAME", help="do this step alone")
     return whole

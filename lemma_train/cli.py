@@ -161,6 +161,24 @@ def _ablate(known: argparse.Namespace, overrides: list[str]) -> None:
         sys.exit(1)
 
 
+def _whole_run(known: argparse.Namespace, overrides: list[str]) -> None:
+    from lemma_train.loop.run import StepFailed, WholeRun
+
+    run = WholeRun(known.recipe, overrides, say=lambda line: print(line, file=sys.stderr, flush=True))
+    if known.list:
+        _print("\n".join(run.state_lines()))
+        return
+    with _stopped_with_1("lemma run"):
+        try:
+            page = run.do_all() if known.step is None else run.do(known.step)
+        except StepFailed as failure:
+            print(f"lemma run: {failure}; start the same command again to go on.", file=sys.stderr)
+            sys.exit(1)
+    if known.step in (None, "report"):
+        _print((run.folder / "summary.md").read_text(encoding="utf-8"))
+        _print(f"Report: {page}")
+
+
 @contextmanager
 def _stopped_with_1(command: str) -> Iterator[None]:
     """Say why long work ended early, and that it goes on when it is started again."""
@@ -192,6 +210,7 @@ _RUN = {
     "compare": _compare,
     "report": _report,
     "ablate": _ablate,
+    "run": _whole_run,
 }
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from lemma_train.ablation.settings import AblateSettings
 from lemma_train.collection import settings
+from lemma_train.loop.settings import Overrides, RunSettings
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 COLLECTION = """# Keys of a collection recipe
@@ -30,6 +31,12 @@ Written by scripts/write_key_tables.py from `lemma_train/ablation/settings.py`; 
 [ablations.md](ablations.md). On the command line a dot reaches into a block: `--overrides.max_steps 20`,
 `--grid.lora_r [4,8]`. `recipe`, `output_dir` and `grid` or `variants` are required.
 """
+RUN = """# Keys of a run recipe
+
+Written by scripts/write_key_tables.py from `lemma_train/loop/settings.py`; how they work together is told in
+[run.md](run.md). On the command line a dot reaches into a block: `--overrides.train.max_steps 20`. `output_dir`,
+`train` and `evaluate` are required.
+"""
 COLLECTION_BLOCKS = {
     "The recipe": settings.CollectSettings,
     "`student` and `teacher`": settings.ModelSettings,
@@ -42,10 +49,11 @@ COLLECTION_BLOCKS = {
     "`filters`": settings.Filters,
     "`assembly`": settings.Assembly,
 }
-_REQUIRED = ("problems", "output_dir", "model", "recipe")
+_REQUIRED = ("problems", "output_dir", "model", "recipe", "train", "evaluate")
 PAGES = {
     "collection_keys.md": (COLLECTION, COLLECTION_BLOCKS),
     "ablation_keys.md": (ABLATION, {"The recipe": AblateSettings}),
+    "run_keys.md": (RUN, {"The recipe": RunSettings, "`overrides`": Overrides}),
 }
 
 

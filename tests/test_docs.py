@@ -41,7 +41,7 @@ def test_recipes_and_scripts_that_the_pages_name_exist():
     assert named and [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
-@pytest.mark.parametrize("name", ["collection_keys.md", "ablation_keys.md"])
+@pytest.mark.parametrize("name", ["collection_keys.md", "ablation_keys.md", "run_keys.md"])
 def test_a_page_of_keys_is_the_one_that_the_code_writes(name):
     made = subprocess.run(
         [sys.executable, "-c", f"import write_key_tables; print(write_key_tables.page({name!r}), end='')"],

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from launching import ROOT, write_recipe, write_rows
+from test_loop import write_run
 
 from lemma_train.errors import InputError
 
@@ -93,6 +94,20 @@ def test_an_ablation_is_an_array_of_its_runs_and_a_table_whatever_became_of_them
     assert "--dependency=afterany:JOB_OF_ablate" in gather and "--kill-on-invalid-dep=yes" not in gather
     refused = run_submit("ablate", str(recipe), "--grid.lora_rank", "[1]")
     assert refused.returncode == 2 and "did you mean lora_r" in refused.stderr and "sbatch" not in refused.stdout
+
+
+def test_a_whole_run_is_a_chain_of_its_steps_with_gpus_where_they_are_needed(tmp_path, tiny_llama):
+    recipe = str(write_run(tmp_path, tiny_llama, control="reference"))
+    cluster = tmp_path / "cluster.env"
+    cluster.write_text("LEMMA_PARTITION=gpu\nLEMMA_CPU_PARTITION=cpu\nLEMMA_GPUS_PER_NODE=8\n")
+    calls = submit("run", recipe, "--overrides.train.max_steps", "3", cluster=cluster)
+    names = [call[0].removeprefix("--job-name=") for call in calls]
+    assert names[:4] == ["collect", "control", "evaluate-base", "train-lemma_seed-7"] and names[-1] == "report"
+    for before, name, call in zip(["", *names], names, calls, strict=False):
+        assert ("--partition=gpu" in call) == name.startswith(("train-", "evaluate-"))
+        assert ("--gpus-per-node=8" in call) == name.startswith("train-")
+        assert call[-4:] == ["scripts/slurm/run.sbatch", recipe, "--overrides.train.max_steps", "3"]
+        assert (f"--dependency=afterok:JOB_OF_{before}" in call) == bool(before)
 
 
 def test_a_chain_gives_the_training_its_options_and_evaluates_its_model(tmp_path, tiny_llama):

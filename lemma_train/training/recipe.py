@@ -67,6 +67,20 @@ class LemmaConfig:
     of them, drop leaves them out, so that every step has the whole global batch (other rows are left out in each
     epoch)."""
 
+    supervised_head: bool = True
+    """On CPUs, work out logits and loss only where a token is supervised, in tiles, each once. false: TRL's head, which
+    does so on GPUs and scores every position on CPUs. The loss is the same."""
+
+    token_metrics: bool = False
+    """Also log entropy and accuracy of the supervised tokens, which costs some passes over all logits."""
+
+    keep_freed_memory: bool = True
+    """On CPUs, have malloc keep freed memory for the next micro-batch. It changes no number."""
+
+    compile_layers: bool = False
+    """Compile the decoder's layers with torch.compile: faster steps, after a first one that takes half a minute longer
+    or more. Not with DeepSpeed or FSDP."""
+
     resume: str = "auto"
     """auto: go on from the newest complete checkpoint of output_dir. never: start anew, in an empty output_dir. A
     path: go on from that checkpoint, even where the recipe has changed since."""

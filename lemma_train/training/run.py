@@ -74,12 +74,15 @@ def train(recipe: Recipe) -> None:
 
 
 def _let_go() -> None:
-    """Free what the training held, on every rank: an evaluation needs the memory of the GPU."""
+    """Free what the training held, on every rank: an evaluation needs the memory."""
     import torch
+
+    from lemma_train.training.speed import give_back_freed_memory
 
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     gc.collect()
+    give_back_freed_memory()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
@@ -146,8 +149,11 @@ def _train(
     from lemma_train.training.export import run_record, save_final
     from lemma_train.training.model import adapters_in_fp32, load_model
     from lemma_train.training.progress import MetricsFile
+    from lemma_train.training.speed import compile_layers, keep_freed_memory
     from lemma_train.training.trainer import LemmaTrainer
 
+    if recipe["keep_freed_memory"] and args.device.type == "cpu":
+        keep_freed_memory()
     set_seed(args.seed)  # a new padding token gets a random embedding while the model loads
     model = load_model(recipe, renderer.tokenizer)
     train_rows, eval_rows = prepared.load()
@@ -161,11 +167,15 @@ def _train(
             eval_dataset=eval_rows,
             peft_config=_adapter(recipe),
             partial_last_step=recipe["partial_last_step"],
+            supervised_head=recipe["supervised_head"],
+            token_metrics=recipe["token_metrics"],
         )
     except (ValueError, ImportError) as error:
         raise InputError(f"{recipe.path}: the trainer refuses the recipe: {first_line(error)}") from error
     if recipe["use_peft"] and not course.zero_stage:
         adapters_in_fp32(model)
+    if recipe["compile_layers"]:
+        compile_layers(model)
     for callback in (MetricsFile(recipe.output_dir), *watchers):
         trainer.add_callback(callback)
     try:
