@@ -199,7 +199,7 @@ def test_names_of_rows_and_benchmarks_lead_out_of_no_folder(tmp_path, smollm2_fo
 @pytest.mark.usefixtures("nobody")
 def test_the_key_stands_in_no_file_and_no_message_of_an_evaluation(tmp_path, smollm2_folder, capfd):
     def rule(body):
-        return None if state["well"] else error(401, f"Incorrect API key provided: {SECRET}.")
+        return None if state["well"] else error(403, f"The key {SECRET} may not use this model.")
 
     state = {"well": True}
     with TeacherServer(rule=rule) as server:
