@@ -80,6 +80,15 @@ def _parser() -> argparse.ArgumentParser:
     merge.add_argument("--dtype", choices=("auto", "float32", "bfloat16", "float16"), default="auto")
     merge.set_defaults(run=_merge)
 
+    universal = commands.add_parser(
+        "universal",
+        help="let another number of GPUs resume from a DeepSpeed checkpoint",
+        description="Add to a ZeRO checkpoint a copy of its optimizer state that is not split by processes.",
+        allow_abbrev=False,
+    )
+    universal.add_argument("checkpoint", type=Path, help="a checkpoint-N folder")
+    universal.set_defaults(run=_universal)
+
     collect = commands.add_parser(
         "collect",
         help="questions -> error-corrective trajectories, with a student and a teacher",
@@ -211,6 +220,12 @@ def _merge(known: argparse.Namespace, overrides: list[str]) -> None:
 
     merge(known.checkpoint, known.out, known.dtype)
     print(f"Merged: {known.out}")
+
+
+def _universal(known: argparse.Namespace, overrides: list[str]) -> None:
+    from lemma_train.training.universal import make_universal
+
+    print(f"Universal: {make_universal(known.checkpoint)}")
 
 
 def _collect(known: argparse.Namespace, overrides: list[str]) -> None:

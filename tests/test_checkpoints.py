@@ -9,6 +9,7 @@ from lemma_train.errors import InputError
 from lemma_train.training import checkpoints
 from lemma_train.training.checkpoints import Course
 from lemma_train.training.recipe import Recipe
+from lemma_train.training.resume import checkpoint_to_resume
 
 COURSE = Course({"learning_rate": 1e-5}, data="d1", template="t1", processes=2, zero_stage=0)
 
@@ -25,7 +26,7 @@ def saved(output_dir: Path, step: int, course: Course | None = COURSE) -> Path:
 
 def decide(output_dir: Path, course: Course = COURSE, resume: str = "auto"):
     recipe = Recipe(Path("r.yaml"), {"output_dir": str(output_dir), "resume": resume})
-    return checkpoints.checkpoint_to_resume(recipe, course)
+    return checkpoint_to_resume(recipe, course)
 
 
 def test_the_newest_complete_checkpoint_is_taken_by_number_not_by_name(tmp_path):
