@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from lemma_train.visible_text import visible
+
 # How long a rank other than the first holds back its message: long enough for rank 0, which fails over the same
 # recipe at nearly the same moment, to print first and for the launcher to end the others.
 _OTHER_RANKS_WAIT_SECONDS = 5.0
@@ -72,7 +74,7 @@ def user_errors_exit_with_2(command: str) -> Iterator[None]:
         if rank:
             time.sleep(_OTHER_RANKS_WAIT_SECONDS)
         prefix = f"{command} (rank {rank})" if rank else command
-        print(f"{prefix}: {error}", file=sys.stderr, flush=True)
+        print(f"{prefix}: {visible(str(error))}", file=sys.stderr, flush=True)  # it may quote a row or a server
         if sys.stdout is not None:
             sys.stdout.flush()
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lemma_train.grading.boxes import last_boxed
-from lemma_train.records import RowError
+from lemma_train.records import RowError, number_as_text, quoted
 
 # What the user is told to write where a row has no known shape.
 KNOWN_SHAPES = "question and answer (and solution, id), or GSM8K's or MATH's own fields"
@@ -101,9 +101,9 @@ def _optional(row: Mapping[str, Any], field: str) -> str | None:
     if isinstance(value, float) and math.isfinite(value):
         return str(int(value)) if value.is_integer() else repr(value)
     if type(value) is int:
-        return str(value)
+        return number_as_text(value, field)
     if not isinstance(value, str):
-        raise RowError("wrong_type", f"the field {field!r} must be text, it is {str(value)[:50]!r}")
+        raise RowError("wrong_type", f"the field {field!r} must be text, it is {quoted(value)}")
     try:
         value.encode()
     except UnicodeEncodeError as error:  # JSON can spell half of a surrogate pair, which no tokenizer takes

@@ -12,6 +12,8 @@ from typing import Any
 STRATEGIES = ("fix_and_continue", "fresh_and_restart", "reference", "sample")
 ERROR_ORIGINS = ("student", "injected")
 
+_QUOTED, _LONGEST_LIST = 60, 4  # characters and entries of a value that a message repeats
+
 
 class RowError(ValueError):
     """A row that cannot be trained on. `reason` is the short name under which it is counted."""
@@ -19,6 +21,26 @@ class RowError(ValueError):
     def __init__(self, reason: str, detail: str):
         super().__init__(detail)
         self.reason = reason
+
+
+def quoted(value: Any) -> str:
+    """A value of a row as a message repeats it: in few words, because rows may hold values without end.
+
+    Example:
+        >>> quoted([3, "four"]), quoted([[3]] * 1000)
+        ("[3, 'four']", 'list')
+    """
+    if isinstance(value, list | tuple) and len(value) <= _LONGEST_LIST:
+        return f"[{', '.join(map(_quoted_alone, value))}]"
+    return _quoted_alone(value)
+
+
+def _quoted_alone(value: Any) -> str:
+    if isinstance(value, str):
+        return repr(value) if len(value) <= _QUOTED else f"{value[:_QUOTED]!r}..."
+    if isinstance(value, int) and abs(value) >= 10**_QUOTED:
+        return "a number of many digits"  # Python refuses to write out the longest ones
+    return repr(value) if value is None or isinstance(value, int | float) else type(value).__name__
 
 
 @dataclass(frozen=True)
@@ -103,14 +125,26 @@ def _optional(row: Mapping[str, Any], field: str) -> str | None:
     if value is None:
         return None
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)  # ids and answers are often written as bare numbers
+        return number_as_text(value, field)  # ids and answers are often written as bare numbers
     return _text(row, field)
+
+
+def number_as_text(value: float, field: str) -> str:
+    """A number as Python writes it.
+
+    Raises:
+        RowError: `wrong_type`; it has more digits than Python writes (4,300).
+    """
+    try:
+        return str(value)
+    except ValueError:
+        raise RowError("wrong_type", f"the field {field!r} is a number of too many digits") from None
 
 
 def _one_of(row: Mapping[str, Any], field: str, known: tuple[str, ...]) -> str | None:
     value = _optional(row, field)
     if value is not None and value not in known:
-        raise RowError("wrong_type", f"the field {field!r} must be one of {', '.join(known)}, it is {value!r}")
+        raise RowError("wrong_type", f"the field {field!r} must be one of {', '.join(known)}, it is {quoted(value)}")
     return value
 
 
@@ -170,12 +204,12 @@ def _single_exchange(turns: Any, role_key: str, text_key: str) -> tuple[str, str
     """One question and one reply; a system turn before them is joined to the question."""
     if not isinstance(turns, list) or not all(isinstance(turn, Mapping) for turn in turns):
         raise RowError("wrong_type", "a conversation must be a list of turns")
-    speakers = [_SPEAKERS.get(str(turn.get(role_key)), str(turn.get(role_key))) for turn in turns]
+    roles = [turn.get(role_key) for turn in turns]
+    speakers = [_SPEAKERS.get(role, quoted(role)) if isinstance(role, str) else quoted(role) for role in roles]
     spoken = [speaker for speaker in speakers if speaker != "system"]
     if spoken != ["user", "assistant"] or "system" in speakers[1:]:
-        raise RowError(
-            "unknown_format", f"one question and one reply are needed, this conversation has {', '.join(speakers)}"
-        )
+        told = ", ".join(speakers[:_LONGEST_LIST]) + (", ..." if len(speakers) > _LONGEST_LIST else "")
+        raise RowError("unknown_format", f"one question and one reply are needed, this conversation has {told}")
     texts = [_text(turn, text_key) for turn in turns]
     return "\n".join(texts[:-1]), texts[-1]
 
@@ -200,8 +234,8 @@ def _error_span(row: Mapping[str, Any], written: str) -> tuple[int, int] | None:
             return start, end
     raise RowError(
         "bad_error_span",
-        f"error_span {span!r} must be [start, end) with 0 <= start < end <= {len(written)}, the output's length, and "
-        "hold more than white space",
+        f"error_span {quoted(span)} must be [start, end) with 0 <= start < end <= {len(written)}, the output's length, "
+        "and hold more than white space",
     )
 
 

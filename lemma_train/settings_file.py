@@ -9,21 +9,19 @@ import dataclasses
 import difflib
 import json
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pydantic
 
 from lemma_train.errors import InputError
-from lemma_train.recipe_file import override_value, read_yaml, split_overrides
+from lemma_train.recipe_file import check_plain, override_value, quoted, read_yaml, shown, split_overrides, walk
 
 T = TypeVar("T")
 
-_MOST_VALUES, _DEEPEST = 100_000, 50  # of a recipe; aliases of YAML can make a few lines into any number of values
-_LARGEST = 10**18  # what has 64 bits can be written to every file; infinity and NaN are refused with it
+_LARGEST = 10**18
 _UNION_TAGS = ("str", "int", "float", "bool")  # with these pydantic tells which reading of a value failed
-_QUOTED = 200  # characters of a value that a message repeats
 
 
 def read_settings(
@@ -53,9 +51,10 @@ def read_settings(
         for block in blocks:
             target = target.setdefault(block, {}) if isinstance(target, dict) else target
         if not isinstance(target, dict):
-            raise InputError(f"command line: --{key} reaches into a key that holds a single value in {path}.")
+            raise InputError(f"command line: --{shown(key)} reaches into a key that holds a single value in {path}.")
         target[last] = override_value(text)
-    _check_plain(values, path)
+    check_plain(values, str(path))  # the overrides are in them
+    _check_finite(values, path)
     settings = None
     try:
         # JSON's strict mode takes no "3" for a 3 and no true for a 1, which YAML's own types make possible.
@@ -82,53 +81,29 @@ def _blocks(owner: type) -> list[Any]:
     return [owner, *inner]
 
 
-def _check_plain(values: Any, path: Path) -> None:
-    """Refuse what YAML can say and JSON cannot, and values that go on for ever."""
-    for count, (key, value, depth) in enumerate(_walk(values)):
-        if count > _MOST_VALUES or depth > _DEEPEST:
-            raise InputError(f"{path}: {key[:_QUOTED]}: it holds too many values, or values too deep within others.")
-        if isinstance(value, dict):
-            for name in value:
-                if not isinstance(name, str | int | float | None):
-                    raise InputError(f"{path}: {key}: the key {name!r} must be text; put it into quotes.")
-        if isinstance(value, int | float) and not abs(value) < _LARGEST:
-            raise InputError(f"{path}: {key}: it must be a number of at most 18 digits.")
-        for text in (value, *value) if isinstance(value, dict) else (value,):
-            if isinstance(text, str) and not _is_unicode(text):
-                raise InputError(f"{path}: {key}: {text[:_QUOTED]!r} holds half a character; write it anew.")
-
-
-def _walk(values: Any) -> Iterator[tuple[str, Any, int]]:
-    """Every value with its dotted key and its depth, from the outside in."""
-    waiting: list[tuple[str, Any, int]] = [("", values, 0)]
-    while waiting:
-        key, value, depth = waiting.pop()
-        yield key, value, depth
-        inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-        waiting += [(f"{key}.{name}".removeprefix("."), within, depth + 1) for name, within in inner]
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _check_finite(values: Any, path: Path) -> None:
+    """Refuse infinity, NaN and what else has more than 18 digits: they cannot be written to every file."""
+    for key, value, _ in walk(values):
+        if isinstance(value, float) and not abs(value) < _LARGEST:
+            raise InputError(f"{path}: {shown(key)}: it must be a number of at most 18 digits.")
 
 
 def _fault(problem: Any, kind: type, page: str) -> str:
     where = [str(part) for part in problem["loc"]]
     if problem["type"] == "unexpected_keyword_argument":
-        key = ".".join(where)
-        return f"unknown key {key!r}; {_nearest(key, kind, page)}"
+        return f"unknown key {quoted('.'.join(where))}; {_nearest(where, kind, page)}"
     key = ".".join(part for part in where if part not in _UNION_TAGS and "[" not in part)
     reason = problem["msg"].removeprefix("Input should be ")
-    told = repr(problem["input"])
-    return f"{key}: {told[:_QUOTED]}{'...' if len(told) > _QUOTED else ''} should be {reason}."
+    return f"{shown(key)}: {quoted(problem['input'])} should be {reason}."
 
 
-def _nearest(key: str, kind: type, page: str) -> str:
-    *blocks, last = key.split(".")
+def _nearest(where: list[str], kind: type, page: str) -> str:
+    """What was meant by a key that no block has; `where` has the blocks that lead to it, and the key."""
+    *blocks, last = where
+    every = _all_keys(kind)
+    if last in every and "." in last:
+        *outer, inner = last.split(".")
+        return f"write {': and '.join(outer)}: and {inner}: beneath it."
     owner: Any = kind
     for block in blocks:
         owner = typing.get_type_hints(owner)[block]
@@ -136,7 +111,7 @@ def _nearest(key: str, kind: type, page: str) -> str:
     near = difflib.get_close_matches(last, known, n=1, cutoff=0.5)
     if near:
         return f"did you mean {'.'.join([*blocks, near[0]])}?"
-    everywhere = [name for name in _all_keys(kind) if name.rpartition(".")[2] == last]
+    everywhere = [name for name in every if name.rpartition(".")[2] == last]
     return f"did you mean {everywhere[0]}?" if everywhere else f"{page} lists the keys."
 
 

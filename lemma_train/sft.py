@@ -14,6 +14,7 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from lemma_train.errors import InputError, Stopped, first_line, user_errors_exit_with_2
+from lemma_train.visible_text import visible
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 USAGE = "usage: accelerate launch lemma_train/sft.py RECIPE [--key value ...]"
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> None:
         train(recipe)
     except Stopped as stopped:
         if os.environ.get("RANK", "0") == "0":
-            print(f"sft.py: {stopped}", file=sys.stderr)
+            print(f"sft.py: {visible(str(stopped))}", file=sys.stderr)
         sys.exit(1)
     except FolderInUse:
         raise  # the files in the folder are the other run's

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Write docs/collection_keys.md: every key of a collection recipe, from the dataclasses that declare them.
+"""Write the pages docs/*_keys.md: every key of a kind of recipe, from the dataclasses that declare them.
 
     python scripts/write_key_tables.py
 
-A test holds the page to the code.
+A test holds the pages to the code.
 """
 
 import ast
@@ -14,16 +14,30 @@ import typing
 from pathlib import Path
 from typing import Any
 
+from lemma_train.ablation.settings import AblateSettings
 from lemma_train.collection import settings
+from lemma_train.loop.settings import Overrides, RunSettings
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "collection_keys.md"
-HEAD = """# Keys of a collection recipe
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+COLLECTION = """# Keys of a collection recipe
 
 Written by scripts/write_key_tables.py from `lemma_train/collection/settings.py`; how they work together is told in
 [collection.md](collection.md). On the command line a dot reaches into a block: `--teacher.model gpt-4o`,
 `--sampling.samples 8`. `problems` and `output_dir` are required.
 """
-BLOCKS = {
+ABLATION = """# Keys of an ablation recipe
+
+Written by scripts/write_key_tables.py from `lemma_train/ablation/settings.py`; how they work together is told in
+[ablations.md](ablations.md). On the command line a dot reaches into a block: `--overrides.max_steps 20`,
+`--grid.lora_r [4,8]`. `recipe`, `output_dir` and `grid` or `variants` are required.
+"""
+RUN = """# Keys of a run recipe
+
+Written by scripts/write_key_tables.py from `lemma_train/loop/settings.py`; how they work together is told in
+[run.md](run.md). On the command line a dot reaches into a block: `--overrides.train.max_steps 20`. `output_dir`,
+`train` and `evaluate` are required.
+"""
+COLLECTION_BLOCKS = {
     "The recipe": settings.CollectSettings,
     "`student` and `teacher`": settings.ModelSettings,
     "`student.prices` and `teacher.prices`": settings.Prices,
@@ -35,12 +49,19 @@ BLOCKS = {
     "`filters`": settings.Filters,
     "`assembly`": settings.Assembly,
 }
+_REQUIRED = ("problems", "output_dir", "model", "recipe", "train", "evaluate")
+PAGES = {
+    "collection_keys.md": (COLLECTION, COLLECTION_BLOCKS),
+    "ablation_keys.md": (ABLATION, {"The recipe": AblateSettings}),
+    "run_keys.md": (RUN, {"The recipe": RunSettings, "`overrides`": Overrides}),
+}
 
 
-def page() -> str:
-    """The page as text."""
-    parts = [HEAD]
-    for title, block in BLOCKS.items():
+def page(name: str) -> str:
+    """One of `PAGES` as text."""
+    head, blocks = PAGES[name]
+    parts = [head]
+    for title, block in blocks.items():
         rows = ["| key | default | meaning |", "|---|---|---|"]
         meanings = _meanings(block)
         for field in dataclasses.fields(block):
@@ -67,9 +88,10 @@ def _meanings(block: type) -> dict[str, str]:
 def _default(field: "dataclasses.Field[Any]") -> str:
     made = field.default_factory is not dataclasses.MISSING
     value = field.default_factory() if made else field.default  # type: ignore[misc]
-    return "" if value in ("", []) and field.name in ("problems", "output_dir", "model") else f"`{json.dumps(value)}`"
+    return "" if value in ("", []) and field.name in _REQUIRED else f"`{json.dumps(value)}`"
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
-    print(PAGE)
+    for name in PAGES:
+        (DOCS / name).write_text(page(name), encoding="utf-8")
+        print(DOCS / name)

@@ -1,7 +1,7 @@
 """What the tests share: real tokenizers and models, the shared data, and the rule that nothing is skipped in silence.
 
 Everything here is real: SmolLM2's weights and tokenizer, Llama-3's tokenizer, transformers' Llama. No test talks to a
-model hub. With LEMMA_NO_SKIP=1 a skipped test is a failed one.
+model hub. With LEMMA_NO_SKIP=1 a skipped test is a failed one, and a process that outlives the tests fails the suite.
 """
 
 import importlib.util
@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from left_behind import pytest_sessionfinish, pytest_terminal_summary, pytest_testnodedown  # noqa: F401  hooks of pytest
 
 # Set before any test module imports a Hugging Face library: these read them once.
 os.environ["HF_HUB_OFFLINE"] = "1"

@@ -95,6 +95,8 @@ CONFLICTS = {
         "stage3_gather_16bit_weights_on_model_save",
     ),
     "no checkpoint to keep": ({"save_total_limit": 0}, {}, "save_total_limit must be at least 1"),
+    "compiled layers with ZeRO-3": ({"compile_layers": True, "deepspeed": 3}, {}, "compile_layers"),
+    "compiled layers with FSDP": ({"compile_layers": True}, {"ACCELERATE_USE_FSDP": "true"}, "compile_layers"),
 }
 
 
@@ -126,6 +128,7 @@ def test_conflicts_are_listed_together(recipe):
         (PEFT | {"load_in_4bit": True, "deepspeed": 2}, {}),
         (PEFT | {"load_in_4bit": True, "deepspeed": 3, "dtype": "bfloat16", "bnb_4bit_quant_storage": "bfloat16"}, {}),
         ({"packing": True}, {}),
+        (PEFT | {"compile_layers": True}, {}),
         ({"packing": True, "attn_implementation": "kernels-community/flash-attn2"}, {}),
         ({"packing": True, "error_span_weight": 0.0}, {}),
         ({"error_span_weight": 0.5}, {}),

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+import pytest
 from launching import ROOT
 
 from lemma_train.training.recipe import LemmaConfig
@@ -40,15 +41,16 @@ def test_recipes_and_scripts_that_the_pages_name_exist():
     assert named and [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
-def test_the_page_of_collection_keys_is_the_one_that_the_code_writes():
+@pytest.mark.parametrize("name", ["collection_keys.md", "ablation_keys.md", "run_keys.md"])
+def test_a_page_of_keys_is_the_one_that_the_code_writes(name):
     made = subprocess.run(
-        [sys.executable, "-c", "import write_key_tables; print(write_key_tables.page(), end='')"],
+        [sys.executable, "-c", f"import write_key_tables; print(write_key_tables.page({name!r}), end='')"],
         cwd=ROOT / "scripts",
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    page = (ROOT / "docs" / "collection_keys.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / name).read_text(encoding="utf-8")
     assert page == made, "run: python scripts/write_key_tables.py"
 
 
@@ -58,3 +60,14 @@ def test_the_reasons_that_the_page_on_collecting_names_are_in_the_code():
     reasons = [name for line in stages.splitlines() for name in re.findall(r"`([a-z_]+)`", line.rpartition(" | ")[2])]
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "lemma_train").rglob("*.py"))
     assert len(reasons) > 10 and [name for name in reasons if f'"{name}"' not in code] == []
+
+
+def test_every_test_that_the_page_on_reliability_names_exists():
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+\.py)::(test_\w+)`", page))
+    files = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py")}
+    gone = [f"{file}::{test}" for file, test in named if f"def {test}(" not in files.get(file, "")]
+    assert len(named) > 40 and sorted(gone) == []
+    faults = page.partition("## Faults of the machine")[2].partition("What you see:")[0]
+    rows = [line.replace("`| head`", "").strip("|").split("|") for line in faults.splitlines() if line.startswith("| ")]
+    assert all(len(cells) == 5 and all(cell.strip() for cell in cells) for cells in rows), rows

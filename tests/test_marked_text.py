@@ -2,7 +2,8 @@
 
 import pytest
 
-from lemma_train.evaluation.marked_text import marked, one_line, shortened, visible
+from lemma_train.evaluation.marked_text import marked, one_line, shortened
+from lemma_train.visible_text import visible
 
 
 def text_of(pieces):

@@ -33,6 +33,7 @@ SETTING = Setting(
     optimizer="adamw_torch_fused",
     full_logits=False,
     cpu=True,
+    own_head=False,
 )
 AUTOCAST = replace(SETTING, weight_bytes=4, sharding=Sharding())
 FP32 = replace(AUTOCAST, half=False)

@@ -7,10 +7,12 @@ import pytest
 from accelerate.data_loader import BatchSamplerShard
 from launching import write_recipe, write_rows
 from torch.utils.data import BatchSampler, SequentialSampler
+from transformers.trainer_pt_utils import BatchRebalanceSampler
 
 from lemma_train.errors import InputError
 from lemma_train.training.plan_steps import ASSUMED_MEAN_TOKENS, count_steps, find_rows
 from lemma_train.training.recipe import load_recipe
+from lemma_train.training.row_order import seeded
 
 
 @pytest.fixture
@@ -33,8 +35,17 @@ def steps(recipe, count, processes, micro_batch=4, accumulation=8):
 def test_micro_batches_are_counted_as_accelerate_deals_them_out(recipe, count, processes, drop_last):
     sampler = BatchSampler(SequentialSampler(range(count)), batch_size=4, drop_last=drop_last)
     shard = BatchSamplerShard(sampler, num_processes=processes, process_index=0)
-    planned = steps(recipe(dataloader_drop_last=drop_last), count, processes)
+    planned = steps(recipe(dataloader_drop_last=drop_last, train_sampling_strategy="random"), count, processes)
     assert planned.micro_batches == len(shard if processes > 1 else sampler)
+
+
+@pytest.mark.parametrize("count", [1, 7, 31, 32, 33, 64, 88_904])
+@pytest.mark.parametrize("processes", [1, 2, 8])
+@pytest.mark.parametrize("last", ["keep", "drop"])
+def test_steps_are_counted_as_rows_of_like_length_are_dealt_out(recipe, count, processes, last):
+    plain = BatchRebalanceSampler([9] * count, 4 * 8 * processes, processes, 8)
+    planned = steps(recipe(partial_last_step=last), count, processes)
+    assert planned.micro_batches == len(seeded(plain, 1, last == "drop")) == 8 * planned.steps_per_epoch
 
 
 def test_the_papers_run_has_347_steps_an_epoch_and_1041_in_all(recipe):

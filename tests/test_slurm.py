@@ -178,6 +178,26 @@ def test_an_array_of_shards_one_killed_merges_to_the_bytes_of_a_single_run(slurm
         assert (spread / name).read_bytes() == (whole / name).read_bytes()
 
 
+def test_an_array_trains_the_cells_of_an_ablation_and_the_table_names_the_failed_one(slurm, tiny_llama, tmp_path):  # noqa: F811
+    keys = {"max_steps": 4, "eval_fraction": 0.2, "eval_strategy": "steps", "eval_steps": 4, "save_strategy": "no"}
+    write_recipe(tmp_path, tiny_llama, use_peft=True, **keys)
+    values = {"recipe": str(tmp_path / "recipe.yaml"), "output_dir": str(tmp_path / "out"), "measure": "eval_loss"}
+    recipe = tmp_path / "ablation.yaml"
+    recipe.write_text(yaml.safe_dump({**values, "grid": {"lora_r": [2, 4]}}))
+    failing = tmp_path / "out" / "lora_r-4_seed-7"
+    failing.mkdir(parents=True)
+    (failing / "prepared").write_text("in the way")
+    logs = f"--output={tmp_path}/%x-%A_%a.out"
+    lines = slurm.call(SCRIPTS / "submit.sh", logs, "ablate", recipe, **ENVIRONMENT, LEMMA_CPU_SBATCH=logs).split()
+    jobs = dict(zip(lines[::2], lines[1::2], strict=True))
+    slurm.wait(jobs["gather"])
+    told = json.loads((tmp_path / "out" / "ablation.json").read_text())
+    assert (told["best"], told["failed"]) == ("lora_r-2", [failing.name]), said(tmp_path)
+    states = [slurm.show(f"{jobs['ablate']}_{i}")["JobState"] for i in range(2)]
+    assert states == ["COMPLETED", "FAILED"] and slurm.show(jobs["gather"])["JobState"] == "FAILED"
+    assert f"FAILED: {failing.name}: status " in (tmp_path / "out" / "ablation.md").read_text()
+
+
 def test_a_failed_preparation_stops_the_chain_and_says_why(slurm, tiny_llama, tmp_path):  # noqa: F811
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"instruction": "Q", "output": ""}\n')

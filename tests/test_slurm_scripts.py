@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from launching import ROOT, write_recipe, write_rows
+from test_loop import write_run
 
 from lemma_train.errors import InputError
 
@@ -80,6 +81,33 @@ def test_a_collection_is_an_array_and_a_job_that_waits_for_all_of_it():
     assert "--array=0-7" in array and array[-2:] == ["scripts/slurm/collect.sbatch", recipe]
     assert "--dependency=afterok:JOB_OF_collect" in merge and "--kill-on-invalid-dep=yes" in merge
     assert stop[-3:] == ["scripts/slurm/submit.sh", "stop", "big"] and "--dependency=afterany:JOB_OF_collect" in stop
+
+
+def test_an_ablation_is_an_array_of_its_runs_and_a_table_whatever_became_of_them(tmp_path, tiny_llama):
+    write_recipe(tmp_path, tiny_llama, use_peft=True)
+    values = {"recipe": str(tmp_path / "recipe.yaml"), "output_dir": str(tmp_path / "cells")}
+    recipe = tmp_path / "ablation.yaml"
+    recipe.write_text(json.dumps({**values, "grid": {"lora_r": [2, 4, 8]}, "seeds": [1, 2]}))
+    array, gather = submit("--time=9:00", "ablate", str(recipe), "--overrides.max_steps", "3")
+    assert "--array=0-5" in array and "--time=9:00" in array
+    assert array[-4:] == ["scripts/slurm/ablate.sbatch", str(recipe), "--overrides.max_steps", "3"]
+    assert "--dependency=afterany:JOB_OF_ablate" in gather and "--kill-on-invalid-dep=yes" not in gather
+    refused = run_submit("ablate", str(recipe), "--grid.lora_rank", "[1]")
+    assert refused.returncode == 2 and "did you mean lora_r" in refused.stderr and "sbatch" not in refused.stdout
+
+
+def test_a_whole_run_is_a_chain_of_its_steps_with_gpus_where_they_are_needed(tmp_path, tiny_llama):
+    recipe = str(write_run(tmp_path, tiny_llama, control="reference"))
+    cluster = tmp_path / "cluster.env"
+    cluster.write_text("LEMMA_PARTITION=gpu\nLEMMA_CPU_PARTITION=cpu\nLEMMA_GPUS_PER_NODE=8\n")
+    calls = submit("run", recipe, "--overrides.train.max_steps", "3", cluster=cluster)
+    names = [call[0].removeprefix("--job-name=") for call in calls]
+    assert names[:4] == ["collect", "control", "evaluate-base", "train-lemma_seed-7"] and names[-1] == "report"
+    for before, name, call in zip(["", *names], names, calls, strict=False):
+        assert ("--partition=gpu" in call) == name.startswith(("train-", "evaluate-"))
+        assert ("--gpus-per-node=8" in call) == name.startswith("train-")
+        assert call[-4:] == ["scripts/slurm/run.sbatch", recipe, "--overrides.train.max_steps", "3"]
+        assert (f"--dependency=afterok:JOB_OF_{before}" in call) == bool(before)
 
 
 def test_a_chain_gives_the_training_its_options_and_evaluates_its_model(tmp_path, tiny_llama):

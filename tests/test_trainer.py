@@ -56,6 +56,8 @@ def trainer_for(tiny_llama, renderer, dataset, folder: Path, held_out=None, **ke
         dataset,
         held_out,
         partial_last_step=recipe["partial_last_step"],
+        supervised_head=recipe["supervised_head"],
+        token_metrics=recipe["token_metrics"],
     )
 
 
@@ -114,6 +116,88 @@ def test_one_batch_of_eight_and_eight_batches_of_one_give_the_same_gradients(tin
     assert whole.keys() == split.keys() and len(whole) > 10
     for name, gradient in whole.items():
         torch.testing.assert_close(split[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.3])
+@pytest.mark.parametrize("ours", [True, False], ids=["our head", "TRL's head"])
+def test_the_loss_and_its_gradient_are_those_of_trl(tiny_llama, renderer, tmp_path, weight, ours):
+    """TRL's own compute_loss beside ours, which replaces it; TRL scales no token, so its heads's output is scaled."""
+    dataset = rows(renderer, weight)
+    kept = {}
+    for name, keys in (("ours", {"supervised_head": ours}), ("trl", {"supervised_head": False, "token_metrics": True})):
+        trainer = trainer_for(tiny_llama, renderer, dataset, tmp_path / name, **keys)
+        assert trainer._own_head is (name == "ours" and ours)
+        trainer._plain_loss = name == "ours"  # any other loss goes through TRL's compute_loss
+        inputs = trainer.data_collator([dict(row) for row in trainer.train_dataset.remove_columns("length")])
+        trainer.model.train()
+        loss = trainer.compute_loss(trainer.model, inputs, num_items_in_batch=torch.tensor(100))
+        loss.backward()
+        kept[name] = (loss, {n: p.grad for n, p in trainer.model.named_parameters()})
+    torch.testing.assert_close(kept["ours"][0], kept["trl"][0], rtol=1e-6, atol=1e-6)
+    for name, gradient in kept["trl"][1].items():
+        torch.testing.assert_close(kept["ours"][1][name], gradient, rtol=1e-4, atol=5e-6, msg=name)
+
+
+def sharpen(model) -> None:
+    """A random model guesses almost evenly, with the same entropy everywhere: now it does not."""
+    with torch.no_grad():
+        model.get_output_embeddings().weight.mul_(20)
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["our head", "TRL's head"])
+def test_entropy_and_accuracy_are_logged_where_they_are_asked_for(tiny_llama, renderer, tmp_path, ours):
+    dataset = rows(renderer)
+    model = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32)
+    entropy = correct = count = 0
+    sharpen(model)
+    for row in dataset:
+        labels = torch.tensor(row["labels"][1:])
+        with torch.no_grad():
+            scores = model(torch.tensor([row["input_ids"]])).logits[0, :-1].log_softmax(-1)[labels != -100]
+        entropy -= float((scores.exp() * scores).sum())
+        correct += int((scores.argmax(-1) == labels[labels != -100]).sum())
+        count += len(scores)
+    keys = {"max_steps": 1, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 4, "supervised_head": ours}
+    for asked in (True, False):
+        trainer = trainer_for(tiny_llama, renderer, dataset, tmp_path, held_out=dataset, token_metrics=asked, **keys)
+        sharpen(trainer.model)
+        held_out = trainer.evaluate()
+        trainer.train()
+        logged = next(entry for entry in trainer.state.log_history if "loss" in entry)
+        assert ("entropy" in logged) == ("eval_entropy" in held_out) == asked
+        if asked:
+            for found in (logged, {name.removeprefix("eval_"): value for name, value in held_out.items()}):
+                assert found["entropy"] == pytest.approx(entropy / count, rel=1e-5)
+                assert found["mean_token_accuracy"] == pytest.approx(correct / count)
+
+
+def test_nothing_is_read_from_the_device_between_two_logs(tiny_llama, renderer, tmp_path, monkeypatch):
+    """Reading a number makes the host wait for a GPU. TRL's compute_loss does so at each micro-batch, ours never."""
+    reads = []
+
+    def reads_of(work) -> int:
+        reads.clear()
+        work()
+        return len(reads)
+
+    made = {}
+    for asked in (False, True):
+        keys = {"token_metrics": asked, "supervised_head": False}
+        made[asked] = trainer_for(tiny_llama, renderer, rows(renderer), tmp_path, **keys)
+    columns = made[False].train_dataset.remove_columns("length")
+    for name in ("item", "tolist", "__bool__", "__float__", "__int__"):
+        real = getattr(torch.Tensor, name)
+        monkeypatch.setattr(torch.Tensor, name, lambda self, real=real: (reads.append(1), real(self))[1])
+
+    def loss_of(trainer) -> None:
+        inputs = trainer.data_collator([dict(row) for row in columns])
+        trainer.compute_loss(trainer.model.train(), inputs, num_items_in_batch=torch.tensor(100))
+
+    inputs = made[False].data_collator([dict(row) for row in columns])
+    of_the_model = reads_of(lambda: made[False].model(inputs["input_ids"], attention_mask=inputs["attention_mask"]))
+    assert [reads_of(lambda t=made[asked]: loss_of(t)) for asked in (False, True)] == [of_the_model] * 2
+    made[True]._plain_loss = False  # any other loss goes through TRL's
+    assert reads_of(lambda: loss_of(made[True])) > of_the_model
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
@@ -203,13 +287,17 @@ def planned(path: Path, processes: int, *overrides: str, count: int | None = Non
     return count_steps(recipe, find_rows(recipe, count), processes, micro_batch, accumulation)
 
 
-# Micro-batches of 2 rows, 4 accumulated: whole steps, a smaller last one, and an epoch that is less than one step.
-@pytest.mark.parametrize(
-    ("count", "kept", "dropped"), [(8, 2, 2), (16, 4, 4), (17, 6, 4), (22, 6, 4), (23, 6, 6), (5, 2, 2)]
-)
+# Micro-batches of 2 rows, 4 accumulated: whole steps, a smaller last one, and an epoch that is less than one step. With
+# 23 rows random sampling fills the last accumulation, of whose 8 rows one is missing.
+@pytest.mark.parametrize(("count", "kept", "dropped"), [(16, 4, 4), (23, 6, 4), (5, 2, 2)])
 @pytest.mark.parametrize("choice", ["keep", "drop"])
-def test_the_trainer_makes_the_steps_that_the_plan_counts(tiny_llama, renderer, tmp_path, count, kept, dropped, choice):
+@pytest.mark.parametrize("order", ["random", "batch_rebalance"])
+def test_the_trainer_makes_the_steps_that_the_plan_counts(
+    tiny_llama, renderer, tmp_path, count, kept, dropped, choice, order
+):
+    dropped = 6 if order == "random" and count == 23 else dropped
     keys = {"max_steps": -1, "num_train_epochs": 2, "gradient_accumulation_steps": 4, "partial_last_step": choice}
+    keys["train_sampling_strategy"] = order
     trainer = trainer_for(tiny_llama, renderer, rows(renderer, count=count), tmp_path / "out", **keys)
     micro_batches = []
     real = trainer.training_step
@@ -237,11 +325,13 @@ def test_epochs_without_their_ends_may_be_broken_off(tiny_llama, renderer, tmp_p
     assert trainer.state.epoch == plan.epochs == epoch
 
 
+@pytest.mark.parametrize("order", ["random", "batch_rebalance"])
 @pytest.mark.parametrize("step", [2, 3])
-def test_a_resumed_run_without_the_ends_of_epochs_sees_the_same_rows(tiny_llama, renderer, tmp_path, step):
+def test_a_resumed_run_without_the_ends_of_epochs_sees_the_same_rows(tiny_llama, renderer, tmp_path, step, order):
     """8 micro-batches, 3 accumulated: 2 whole steps an epoch. Resumed at an epoch's beginning, and within one."""
     keys = {"max_steps": -1, "num_train_epochs": 3, "gradient_accumulation_steps": 3, "lr_scheduler_type": "constant"}
     keys |= {"save_strategy": "steps", "save_steps": 1, "partial_last_step": "drop"}
+    keys["train_sampling_strategy"] = order
     dataset = rows(renderer, count=15)
     whole = trainer_for(tiny_llama, renderer, dataset, tmp_path, **keys)
     whole.train()
@@ -256,18 +346,18 @@ def test_a_resumed_run_without_the_ends_of_epochs_sees_the_same_rows(tiny_llama,
 
 @pytest.mark.slow
 def test_two_processes_make_the_steps_that_the_plan_counts_and_resume_exactly(tiny_llama, tmp_path):
-    """21 rows: 6 micro-batches of 2 for each process, 4 accumulated: 2 steps an epoch, or 1 whole one."""
+    """21 rows, 16 a step: 2 steps an epoch, or 1 whole one. Resumed within the second epoch."""
     keys = {"max_steps": -1, "num_train_epochs": 3, "gradient_accumulation_steps": 4, "partial_last_step": "drop"}
     keys |= {"save_strategy": "steps", "save_steps": 1, "lr_scheduler_type": "constant"}
     recipe = write_recipe(tmp_path, tiny_llama, write_rows(tmp_path / "rows.jsonl", 21), **keys)
     kept = ("--partial_last_step", "keep")
-    resumed = ("--resume", str(tmp_path / "out" / "checkpoint-2"))
+    resumed = (*kept, "--resume", str(tmp_path / "kept" / "checkpoint-3"))
     for folder, overrides in (("out", ()), ("kept", kept), ("again", resumed)):
         done = run(recipe, *overrides, "--output_dir", str(tmp_path / folder), config="cpu_ddp.yaml")
         assert done.returncode == 0, done.stderr
     assert len(losses(tmp_path / "out")) == planned(recipe, 2).total_steps == 3
     assert len(losses(tmp_path / "kept")) == planned(recipe, 2, *kept).total_steps == 6
-    assert losses(tmp_path / "again")[-1] == losses(tmp_path / "out")[-1]
+    assert losses(tmp_path / "again")[-3:] == losses(tmp_path / "kept")[-3:]
 
 
 def test_transformers_still_deletes_checkpoints_by_the_limit_that_the_override_takes_away():

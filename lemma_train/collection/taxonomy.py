@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from lemma_train.errors import InputError, first_line
+from lemma_train.recipe_file import YAML_FAULTS, check_plain
 
 PACKAGED_PROMPTS = Path(__file__).resolve().parent.parent / "prompts"
 ERROR_TYPES_FILE = "error_types.yaml"
@@ -75,14 +76,16 @@ def read_yaml(path: Path) -> Any:
     """The content of a YAML file of prompts.
 
     Raises:
-        InputError: the file cannot be read or is not YAML.
+        InputError: the file cannot be read, is not YAML, or holds what `recipe_file.check_plain` refuses.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        held = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {first_line(error)}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except YAML_FAULTS as error:
         raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    check_plain(held, str(path))
+    return held
 
 
 def load_taxonomy(folder: Path | None = None) -> Taxonomy:

@@ -4,9 +4,10 @@ Enters: sections. Leaves: one string. Text of models and data sets is shown, nev
 with which it could steer a terminal, and rich's markup appear as they are written.
 """
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from lemma_train.visible_text import visible
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,3 @@ def _framed(sections: Sequence[Section]) -> str:
 def _pieces(passage: Passage) -> tuple[str, str, str]:
     start, end = passage.marked or (0, 0)
     return visible(passage.text[:start]), visible(passage.text[start:end]), visible(passage.text[end:])
-
-
-def visible(text: str) -> str:
-    """The text with every sign that could steer a terminal spelled out, such as `\\x1b`; line breaks and tabs stay."""
-    return "".join(
-        char if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs") else ascii(char)[1:-1]
-        for char in text
-    )

@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 
 from lemma_train.errors import InputError, first_line
+from lemma_train.recipe_file import YAML_FAULTS
 from lemma_train.template import BETWEEN_SHOTS, Renderer
 
 SHOTS_FILE = Path(__file__).with_name("few_shot.yaml")
@@ -35,7 +36,7 @@ def load_shots(count: int, file: Path = SHOTS_FILE) -> list[tuple[str, str]]:
         return []
     try:
         rows = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, *YAML_FAULTS) as error:
         raise InputError(f"shots: {file} cannot be read: {first_line(error)}.") from error
     if not isinstance(rows, list):
         raise InputError(f"shots: {file} must be a YAML list of examples with instruction and output.")

@@ -4,10 +4,11 @@ Enters: an answer and what the scorecard says of it. Leaves: pieces of text, eac
 are very long, with characters that could mislead a reader made visible. It escapes nothing for HTML and judges nothing.
 """
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from lemma_train.visible_text import visible
 
 Kind = Literal["plain", "wrong", "right", "reflection", "repair", "note"]
 
@@ -16,9 +17,6 @@ _AFTER: dict[str, Kind] = {"repaired": "repair", "spoiled": "wrong", "wrong_both
 _PART = 3_000
 _REFLECTION = 1_000
 _WHOLE = 6_000
-# Controls, formats (among them those that turn the direction of text), halves of pairs, private and unassigned ones,
-# and the two separators that some programs take for line breaks.
-_SHOWN_AS_ESCAPES = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
 @dataclass(frozen=True)
@@ -65,19 +63,6 @@ def shortened(text: str, kind: Kind, limit: int) -> list[Piece]:
         Piece("note", f"{len(text) - 2 * half:,} characters left out"),
         Piece(kind, visible(text[-half:])),
     ]
-
-
-def visible(text: str) -> str:
-    r"""The text with characters that are invisible, or that change how others are shown, written as escapes.
-
-    Example:
-        >>> visible("a\u202eb\n")
-        'a\\u202eb\n'
-    """
-    return "".join(
-        char if char in "\n\t" or unicodedata.category(char) not in _SHOWN_AS_ESCAPES else ascii(char)[1:-1]
-        for char in text
-    )
 
 
 def one_line(text: object, limit: int = 80) -> str:

@@ -43,7 +43,9 @@ _PLACES = (
 _OPTIONAL = ("correction", "by_benchmark", "types", "probe", "rules", "disagreements", "levels")
 
 
-def write_report(runs: list[Path], out: Path, base: Path | None = None, seed: int = 0) -> None:
+def write_report(
+    runs: list[Path], out: Path, base: Path | None = None, seed: int = 0, notes: Sequence[str] = ()
+) -> None:
     """Write the page and, with the suffix .md in place of its own, the Markdown file.
 
     Args:
@@ -51,6 +53,7 @@ def write_report(runs: list[Path], out: Path, base: Path | None = None, seed: in
         out: the HTML file to write.
         base: the folder of an evaluation that the others are compared with, such as the base model's; shown first.
         seed: of the draw of the samples to read.
+        notes: sentences to stand above everything else.
 
     Published figures are added where one of the evaluated models, or the model that it was trained from, is a base
     model that the paper reports on.
@@ -81,7 +84,7 @@ def write_report(runs: list[Path], out: Path, base: Path | None = None, seed: in
     }
     held = {name: table for name, table in tables.items() if table is not None}
     title = "Evaluation of " + (read[0].name if len(read) == 1 else f"{len(read)} models")
-    said = cautions(read, published is not None)
+    said = [*notes, *cautions(read, published is not None)]
     text = markdown(title, said, held.values(), out.name)
     _write({out: _page(title, said, read, held, first is not None), out.with_suffix(".md"): text})
 

@@ -34,10 +34,11 @@ _MIXED = (
 _POWER = r"(?: ?(?:x|\*|\N{MULTIPLICATION SIGN}|\\times|\\cdot) ?10\^(?:\{-?[0-9]+\}|-?[0-9]+))"
 _CLOCK = r"[0-9]{1,2}(?::[0-9]{2}){1,2}(?![0-9])(?: ?[aApP]\.?[mM]\b\.?)?"
 _SCALE = rf"(?: (?:{'|'.join(SCALES)})(?![A-Za-z]))"
+# Atomic: plain digits can be read in three of these ways, which would be tried for every number of a long list anew.
+_PLAIN = rf"(?>{_DIGITS}(?:{_POWER}|{_SCALE})?|[0-9]+(?:[.,][0-9]+)+|[0-9]+)"
 _VALUE = (
     rf"(?:{_MIXED}|\\[dt]?frac\{{-?[0-9]+\}}\{{[0-9]+\}}|[½¼¾⅓⅔]|{_CLOCK}"
-    rf"|[0-9]+/[0-9]+|{_DIGITS}(?:{_POWER}|{_SCALE})?"
-    r"|[0-9]+(?:[.,][0-9]+)+|[0-9]+|\.[0-9]+)(?:\s?\\?%)?"
+    rf"|[0-9]+/[0-9]+|{_PLAIN}|\.[0-9]+)(?:\s?\\?%)?"
 )
 # A number may begin only where no other number or name goes on, which also keeps the search linear.
 NUMBER = re.compile(rf"(?<![0-9A-Za-z.)])(?<![0-9],)(?:[-\u2212\u00b1]|\\pm ?|negative )?(?:\\?[$€£]\s?)?{_VALUE}")

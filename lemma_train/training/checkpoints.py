@@ -38,6 +38,8 @@ _FREE_KEYS = frozenset(
         "disable_tqdm",
         "report_to",
         "run_name",
+        "token_metrics",
+        "keep_freed_memory",
         "project",
         "trackio_space_id",
         "trackio_bucket_id",

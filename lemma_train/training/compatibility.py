@@ -240,6 +240,11 @@ def _launch_conflicts(recipe: Recipe, stage: int, environ: Mapping[str, str]) ->
                 f"the recipe's deepspeed key ({recipe['deepspeed']}) and the launcher's DeepSpeed configuration "
                 f"({launcher}) differ; launch without --config_file, or override --deepspeed."
             )
+    if recipe["compile_layers"] and (stage or _launched_with_deepspeed(environ) or fsdp):
+        found.append(
+            "compile_layers: the hooks by which DeepSpeed and FSDP gather weights would break each layer's code into "
+            "pieces; drop it."
+        )
     on_cpu = environ.get("ACCELERATE_USE_CPU", "false").lower() == "true" or recipe["use_cpu"]
     if recipe["deepspeed"] and on_cpu:
         found.append(

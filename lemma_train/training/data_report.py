@@ -14,6 +14,7 @@ import numpy as np
 
 from lemma_train.template import IGNORED, Renderer
 from lemma_train.training.lint import DUPLICATE, Tally
+from lemma_train.visible_text import visible
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -50,13 +51,16 @@ def build(tally: Tally, train: "Dataset", evaluation: "Dataset | None", renderer
 
 
 def text(report: dict[str, Any]) -> str:
-    """The report for a terminal, one fact a line; the example stands below, masked text as [[text]]."""
+    """The report for a terminal, one fact a line; the example stands below, masked text as [[text]].
+
+    Signs of a row that could steer the terminal are spelled out.
+    """
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in report["rejected"].items())
     lengths = ", ".join(f"{name} {value:,}" for name, value in report["lengths"].items())
     share = report["supervised_tokens"] / report["tokens"]
     shown = "".join(
         f"[[{piece}]]" if weight == 0 else piece if weight == 1 else f"{{{{{piece}}}}}x{weight:g}"
-        for piece, weight in report["example"]["segments"]
+        for piece, weight in ((visible(part), weight) for part, weight in report["example"]["segments"])
     )
     return "\n".join(
         [
@@ -67,7 +71,7 @@ def text(report: dict[str, Any]) -> str:
             f"to train on        {report['train_rows']:,} ({report['held_out_rows']:,} held out)",
             f"tokens a row       {lengths}",
             f"supervised tokens  {report['supervised_tokens']:,} of {report['tokens']:,} ({share:.0%})",
-            f"row {report['example']['id']}, [[masked]] and supervised:",
+            f"row {visible(str(report['example']['id']))}, [[masked]] and supervised:",
             *(f"    {line}" for line in shown.split("\n")),
         ]
     )

@@ -1,11 +1,12 @@
 """Bytes that the decoder layers and the head keep or use for a micro-batch.
 
 Enters: a `Setting`. Leaves: bytes. Counted are the tensors that autograd keeps in transformers' decoder layers and in
-TRL's chunked head, one by one; state, buffers and sums are `memory`'s business.
+the head (TRL's, or on CPUs our own), one by one; state, buffers and sums are `memory`'s business.
 """
 
 from lemma_train.training.memory_setting import Setting
 
+OWN_TILE_ELEMENTS = 2**25  # logits that our own head holds at one time
 _HEAD_TOKENS, _HEAD_COLUMNS = 4096, 32768  # one tile of TRL's chunked head
 
 
@@ -43,6 +44,8 @@ def head_bytes(setting: Setting) -> float:
     positions = setting.tokens if setting.flattened else setting.micro_batch * (setting.length - 1)
     rows = min(positions, _HEAD_TOKENS)
     trains = setting.adapter is None or "lm_head" in setting.adapter.saved
+    if setting.own_head:
+        return _own_head_bytes(setting, positions, trains)
     hidden = positions * shape.hidden * (4 + width)
     tile = rows * _HEAD_COLUMNS * width
     # Without Triton, a tile's used columns are worked on in seven fp32 tensors and a mask.
@@ -54,6 +57,18 @@ def head_bytes(setting: Setting) -> float:
     if setting.full_logits:
         logits = positions * shape.vocab * (width + 4 + 4 + width)  # and their log-probabilities and gradients
     return hidden + tile + weight + max(worked_on, cast) + logits
+
+
+def _own_head_bytes(setting: Setting, positions: int, trains: bool) -> float:
+    """Bytes at the loss where `head` works on supervised positions; every position may be one."""
+    shape, width = setting.shape, _width(setting)
+    rows = min(positions, max(1, OWN_TILE_ELEMENTS // shape.vocab))
+    hidden = positions * shape.hidden * (4 + width)
+    # A tile's logits, in 16 bits also their fp32 copy, and the log-probabilities that become the gradient.
+    tile = rows * shape.vocab * (4 + width + (4 if setting.half else 0))
+    table = shape.embedding * 2.0 if _fp32_stream(setting) and setting.half else 0.0
+    weight = shape.embedding * (4.0 + width) if trains else 0.0  # the fp32 sum, and a tile's part of it
+    return hidden + tile + table + weight
 
 
 def _width(setting: Setting) -> int:

@@ -105,6 +105,7 @@ class Setting:
     optimizer: str
     full_logits: bool
     cpu: bool
+    own_head: bool
 
     @property
     def trainable(self) -> int:
@@ -156,6 +157,7 @@ def setting_of(
     checkpointing = recipe["activation_checkpointing"]
     if checkpointing is None:
         checkpointing = recipe["gradient_checkpointing"]
+    plain_loss = recipe["loss_type"] == "nll" and not recipe["label_smoothing_factor"]
     return Setting(
         shape=shape,
         gpus=gpus,
@@ -176,6 +178,7 @@ def setting_of(
         optimizer=str(recipe["optim"]),
         full_logits=bool(recipe["label_smoothing_factor"]),
         cpu=cpu,
+        own_head=cpu and recipe["supervised_head"] and plain_loss,
     )
 
 

@@ -33,10 +33,9 @@ def demand_movable(recipe: Recipe, checkpoint: Path, saved: Course, course: Cour
         keep = before / (course.processes * course.split[0])
         mend = f"gradient_accumulation_steps: {keep:.0f} keeps them" if keep.is_integer() else "keep them"
         raise InputError(f"{cannot}: a step had {before} rows and would have {now}; {mend}.")
-    if recipe["train_sampling_strategy"] not in ("random", "sequential"):
+    if recipe["train_sampling_strategy"] == "group_by_length":
         raise InputError(
-            f"{cannot}: train_sampling_strategy: {recipe['train_sampling_strategy']} orders the rows by what one "
-            "process gets."
+            f"{cannot}: train_sampling_strategy: group_by_length orders the rows by how many one process gets."
         )
     if recipe["accelerator_config"] or saved.keys.get("accelerator_config"):
         raise InputError(f"{cannot}: with accelerator_config it is not known which process gets which rows.")
@@ -86,12 +85,14 @@ def unlogged_share(files: list[Path], rank: int, ranks: int) -> dict[str, Any] |
         return None
     if len(kept) == ranks:
         return kept[rank]
-    sums = [sum(counts) for counts in zip(*(one["tokens"] for one in kept), strict=True)]
-    return {
-        **kept[0],
-        "loss": sum(one["loss"] for one in kept) / len(kept),
-        "tokens": sums if rank == 0 else [0] * len(sums),
+    counted = {
+        name: [
+            sum(counts) if rank == 0 else 0 for counts in zip(*(one["throughput"][name] for one in kept), strict=True)
+        ]
+        for name in ("tokens", "head")
     }
+    loss = sum(one["loss"] for one in kept) / len(kept)
+    return {**kept[0], "loss": loss, "throughput": {**kept[0]["throughput"], **counted}}
 
 
 def _steps_per_epoch(recipe: Recipe, rows: int, side: Course) -> int | None:

@@ -212,8 +212,6 @@ def _notes(recipe: Recipe, setting: Setting, launch: Launch, rows: Rows) -> list
         found.append(f"{rows.mean:g} tokens a row are assumed; --mean-tokens or `lemma prepare` tells better")
     if recipe["use_liger_kernel"]:
         found.append("Liger's kernels save activations that are counted here as if they did not")
-    if recipe["train_sampling_strategy"] == "batch_rebalance":
-        found.append("steps are counted as for random sampling; batch_rebalance may make fewer")
     if recipe["accelerator_config"]:
         found.append("steps are counted as accelerate deals rows out by default, whatever accelerator_config says")
     if launch.environ.get("ACCELERATE_USE_DEEPSPEED"):

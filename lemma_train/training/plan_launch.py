@@ -60,7 +60,7 @@ def find_launch(recipe: Recipe, gpus: int | None = None, config_file: Path | Non
 def _processes(value: Any, where: str) -> int:
     try:
         number = int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = 0
     if isinstance(value, bool) or not 1 <= number <= _MOST_PROCESSES:
         raise InputError(f"{where}: it must be a whole number from 1 to {_MOST_PROCESSES}; it is {value!r}.")

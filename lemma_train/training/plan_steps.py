@@ -93,15 +93,21 @@ def find_rows(recipe: Recipe, count: int | None = None, mean: float | None = Non
 
 
 def count_steps(recipe: Recipe, rows: Rows, processes: int, micro_batch: int, accumulation: int) -> Steps:
-    """Steps as `LemmaTrainer` makes them: accelerate fills up the last micro-batches so that every process has as
-    many, and what does not fill an accumulation at the end of an epoch is a step or not, by `partial_last_step`.
+    """Steps as `LemmaTrainer` makes them: what does not fill a step at the end of an epoch is one or not, by
+    `partial_last_step`. With other sampling than batch_rebalance, accelerate fills up the last micro-batches so that
+    every process has as many, and whole accumulations count as steps.
 
     Example: 88,904 rows, 8 processes, 4 rows x 8 accumulated, drop: 347 steps an epoch.
     """
     batch = processes * micro_batch * accumulation
     micro_batches = per_epoch = None
-    if rows.count is not None:
-        drop_last = recipe["dataloader_drop_last"]
+    drop_last = recipe["dataloader_drop_last"]
+    if rows.count is not None and recipe["train_sampling_strategy"] == "batch_rebalance" and not recipe["packing"]:
+        whole = rows.count // batch
+        drops = whole > 0 and (drop_last or recipe["partial_last_step"] == "drop")
+        per_epoch = whole if drops else math.ceil(rows.count / batch)
+        micro_batches = per_epoch * accumulation
+    elif rows.count is not None:
         batches = rows.count // micro_batch if drop_last else math.ceil(rows.count / micro_batch)
         micro_batches = batches // processes if drop_last else math.ceil(batches / processes)
         per_epoch = micro_batches // accumulation

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pydantic
 
 from lemma_train.errors import InputError, first_line
-from lemma_train.recipe_file import override_value, read_yaml, split_overrides
+from lemma_train.recipe_file import check_plain, override_value, quoted, read_yaml, split_overrides
 from lemma_train.training.recipe_keys import DEFAULTS, FORMER_NAMES, PATH_KEYS, REFUSED_KEYS, SETTLED_KEYS
 
 if TYPE_CHECKING:
@@ -66,6 +66,20 @@ class LemmaConfig:
     """The micro-batches at the end of an epoch that do not fill gradient_accumulation_steps: keep makes a smaller step
     of them, drop leaves them out, so that every step has the whole global batch (other rows are left out in each
     epoch)."""
+
+    supervised_head: bool = True
+    """On CPUs, work out logits and loss only where a token is supervised, in tiles, each once. false: TRL's head, which
+    does so on GPUs and scores every position on CPUs. The loss is the same."""
+
+    token_metrics: bool = False
+    """Also log entropy and accuracy of the supervised tokens, which costs some passes over all logits."""
+
+    keep_freed_memory: bool = True
+    """On CPUs, have malloc keep freed memory for the next micro-batch. It changes no number."""
+
+    compile_layers: bool = False
+    """Compile the decoder's layers with torch.compile: faster steps, after a first one that takes half a minute longer
+    or more. Not with DeepSpeed or FSDP."""
 
     resume: str = "auto"
     """auto: go on from the newest complete checkpoint of output_dir. never: start anew, in an empty output_dir. A
@@ -151,11 +165,15 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         >>> load_recipe("recipes/smollm2_135m.yaml", ["--max_steps", "6"])["max_steps"]   # doctest: +SKIP
         6
     """
-    path = Path(path)
+    return recipe_of(Path(path), read_yaml(Path(path)), overrides)
+
+
+def recipe_of(path: Path, keys: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe that these keys make, as if they stood in the file `path`; raises what `load_recipe` does."""
     given: dict[str, Any] = {}
     faults: list[str] = []
     values: list[tuple[str, Any, str, Callable[[str, Any], Any]]]
-    values = [(key, value, str(path), _typed) for key, value in read_yaml(path).items()]
+    values = [(key, value, str(path), _typed) for key, value in keys.items()]
     values += [(key, text, "command line", _typed_override) for key, text in split_overrides(overrides)]
     for key, value, where, read in values:
         try:
@@ -173,6 +191,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 def _typed_override(key: str, text: str) -> Any:
     value = override_value(text)
+    check_plain({key: value}, "the value")
     try:
         return _typed(key, value)
     except InputError:
@@ -187,7 +206,7 @@ def _typed(key: str, value: Any) -> Any:
         usable = [name for name in fields if name not in REFUSED_KEYS]
         near = [FORMER_NAMES[key]] if key in FORMER_NAMES else difflib.get_close_matches(key, usable, n=1, cutoff=0.5)
         advice = f"did you mean {near[0]}?" if near else "docs/recipes.md lists the keys."
-        raise InputError(f"unknown key {key!r}; {advice}")
+        raise InputError(f"unknown key {quoted(key)}; {advice}")
     if key in REFUSED_KEYS:
         raise InputError(f"the key {key} is not supported: {REFUSED_KEYS[key]}.")
     hint, adapter = _hint(key)
@@ -195,15 +214,15 @@ def _typed(key: str, value: Any) -> Any:
         typed = adapter.validate_python([value] if isinstance(value, str) and hint == list[str] | None else value)
     except pydantic.ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Input should be ")
-        raise InputError(f"{key}: {value!r} should be {reason}.") from None
+        raise InputError(f"{key}: {quoted(value)} should be {reason}.") from None
     if isinstance(value, bool) and type(typed) in (int, float):
-        raise InputError(f"{key}: {value!r} should be a number.")
+        raise InputError(f"{key}: {quoted(value)} should be a number.")
     typed = getattr(typed, "value", typed)  # an enumeration's member is written by its value
     choices = fields[key].metadata.get("choices") or _members(hint)
     if choices and isinstance(typed, str) and typed not in choices:
         near = difflib.get_close_matches(typed, choices, n=1)
         closest = f"; did you mean {near[0]}?" if near else "."
-        raise InputError(f"{key}: {value!r} is none of {', '.join(choices)}{closest}")
+        raise InputError(f"{key}: {quoted(value)} is none of {', '.join(choices)}{closest}")
     return typed
 
 

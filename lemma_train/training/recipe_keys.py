@@ -39,7 +39,7 @@ FORMER_NAMES = {
     "cutoff_len": "max_length",
     "max_seq_length": "max_length",
     "warmup_ratio": "warmup_steps (below 1 it is a share of all steps)",
-    "group_by_length": "train_sampling_strategy: group_by_length",
+    "group_by_length": "train_sampling_strategy (batch_rebalance pads less and leaves each step its rows)",
     "evaluation_strategy": "eval_strategy",
     "torch_dtype": "dtype",
     "flash_attn": "attn_implementation",
@@ -58,9 +58,10 @@ SETTLED_KEYS = frozenset({"chat_template_path", "eos_token", "model_init_kwargs"
 # Keys that name a place on this disk: a leading ~ is the home folder.
 PATH_KEYS = ("model_name_or_path", "output_dir", "resume", "deepspeed", "chat_template_path")
 
-# Defaults that differ from SFTConfig's, each because the library's own can hide a fault or a leak.
+# Defaults that differ from SFTConfig's: the library's own can hide a fault, or cost time for nothing.
 DEFAULTS = {
     "max_length": 4096,  # LEMMA trains with 4096; TRL's 1024 would drop long trajectories
     "logging_nan_inf_filter": False,  # a NaN loss must be seen, not averaged away
     "prediction_loss_only": True,  # held-out loss needs no logits
+    "train_sampling_strategy": "batch_rebalance",  # rows of like length share a micro-batch; steps keep their rows
 }

@@ -41,7 +41,7 @@ def train(recipe: Recipe) -> None:
         InputError: a folder, the rows or the model is at fault, or the run in `output_dir` is another one.
         Stopped: a signal asked for it; the checkpoint is complete, and `stopped.json` names it.
     """
-    started = time.time()
+    started = time.monotonic()
     launcher.end_with_launcher()
     signals = StopSignals(recipe.output_dir)
     rank = int(os.environ.get("RANK", "0"))
@@ -75,12 +75,15 @@ def train(recipe: Recipe) -> None:
 
 
 def _let_go() -> None:
-    """Free what the training held, on every rank: an evaluation needs the memory of the GPU."""
+    """Free what the training held, on every rank: an evaluation needs the memory."""
     import torch
+
+    from lemma_train.training.speed import give_back_freed_memory
 
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     gc.collect()
+    give_back_freed_memory()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
@@ -147,8 +150,11 @@ def _train(
     from lemma_train.training.export import run_record, save_final
     from lemma_train.training.model import adapters_in_fp32, load_model
     from lemma_train.training.progress import MetricsFile
+    from lemma_train.training.speed import compile_layers, keep_freed_memory
     from lemma_train.training.trainer import LemmaTrainer
 
+    if recipe["keep_freed_memory"] and args.device.type == "cpu":
+        keep_freed_memory()
     set_seed(args.seed)  # a new padding token gets a random embedding while the model loads
     model = load_model(recipe, renderer.tokenizer)
     train_rows, eval_rows = prepared.load()
@@ -162,6 +168,8 @@ def _train(
             eval_dataset=eval_rows,
             peft_config=_adapter(recipe),
             partial_last_step=recipe["partial_last_step"],
+            supervised_head=recipe["supervised_head"],
+            token_metrics=recipe["token_metrics"],
         )
     except (ValueError, ImportError) as error:
         raise InputError(f"{recipe.path}: the trainer refuses the recipe: {first_line(error)}") from error
@@ -170,6 +178,8 @@ def _train(
     former = other_ranks.former_course(checkpoint, course)
     if checkpoint is not None and former is not None:
         other_ranks.go_on(trainer, recipe, checkpoint, former, course)
+    if recipe["compile_layers"]:
+        compile_layers(model)
     for callback in (MetricsFile(recipe.output_dir), *watchers):
         trainer.add_callback(callback)
     try:
@@ -198,7 +208,7 @@ def _train(
         data={key: prepared.report[key] for key in ("rows_in", "kept", "rejected", "supervised_tokens", "fingerprint")},
         template={**renderer.description(), "fingerprint": renderer.fingerprint},
         resumed_from=str(checkpoint) if checkpoint else None,
-        wall_seconds=round(time.time() - started, 1),
+        wall_seconds=round(time.monotonic() - started, 1),
     )
     final = recipe.output_dir / "final"
     save_final(trainer, final, record, model_card(recipe, renderer, prepared.report, figures))

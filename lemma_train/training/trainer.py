@@ -1,4 +1,4 @@
-"""TRL's SFTTrainer with small overrides: weighted tokens, durable checkpoints, throughput, a finite loss.
+"""TRL's SFTTrainer with small overrides: the loss, the order of rows, durable checkpoints, throughput.
 
 Enters: a model, prepared rows and an SFTConfig. Leaves: a trained model. The training loop, the loss and its
 normalisation over the whole global batch are TRL's and transformers'; what is overridden here says why, and
@@ -7,20 +7,19 @@ tests/test_trainer.py fails when a release changes what the overrides rely on.
 
 import json
 import math
-import resource
-import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from transformers.trainer_pt_utils import BatchRebalanceSampler
 from trl import SFTTrainer
-from trl.trainer.utils import compute_flops_per_token, compute_mfu, get_peak_flops
+from trl.trainer.utils import add_fused_lm_head
 
 from lemma_train.template import IGNORED, Renderer
-from lemma_train.training import checkpoints, other_ranks
+from lemma_train.training import checkpoints, head, other_ranks, row_order
 from lemma_train.training.checkpoints import Course
 from lemma_train.training.collator import WEIGHT_UNIT, WEIGHTS, WeightedCollator
+from lemma_train.training.throughput import Throughput
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -36,7 +35,7 @@ class LemmaTrainer(SFTTrainer):
     Args:
         course: what decides the training's course; stored with each checkpoint.
         renderer: its description is stored with each model.
-        partial_last_step: keep or drop, as the recipe's key of that name.
+        partial_last_step, supervised_head, token_metrics: as the recipe's keys of those names.
         peft_config, and everything that SFTTrainer takes besides.
     """
 
@@ -52,13 +51,18 @@ class LemmaTrainer(SFTTrainer):
         eval_dataset: Any = None,
         peft_config: "PeftConfig | None" = None,
         partial_last_step: str = "keep",
+        supervised_head: bool = True,
+        token_metrics: bool = False,
     ):
         self.course = course
         self.partial_last_step = partial_last_step
+        self.token_metrics = token_metrics
         self.renderer = renderer
         tokenizer = renderer.tokenizer
         # The rows are tokenised and within max_length: TRL would only copy them. Packing is its work.
         args.dataset_kwargs = None if args.packing else {"skip_prepare_dataset": True}
+        if args.packing and args.train_sampling_strategy == "batch_rebalance":
+            args.train_sampling_strategy = "random"  # packs are of one length
         if args.padding_free and not args.packing:
             args.max_length = None  # TRL demands it; the rows were held to the limit before
         if peft_config is not None and course.zero_stage == 3 and args.activation_checkpointing:
@@ -78,52 +82,76 @@ class LemmaTrainer(SFTTrainer):
             peft_config=peft_config,
             data_collator=collator if weighted else None,
         )
-        self._text_config = model.config.get_text_config()
-        self._tokens_since_log = torch.zeros(3, dtype=torch.long)  # real, supervised, padding
-        self._held_out = torch.zeros(2, dtype=torch.float64)  # sum of held-out losses, supervised tokens
-        self._logged_at: float | None = None
-        self._mean_length = max(1, sum(train_dataset["length"][:1000]) // min(1000, len(train_dataset)))
+        parallel = self.accelerator.parallelism_config
+        self._plain_loss = (
+            args.loss_type == "nll"
+            and not (args.label_smoothing_factor or self.aux_loss_enabled)
+            and not (parallel is not None and parallel.sp_enabled)
+        )
+        self._own_head = supervised_head and self._plain_loss and head.supports(model)
+        if self._own_head:
+            head.add_supervised_head(model)  # an adapter's wrapper passes everything on to it
+        elif self._plain_loss and not token_metrics:
+            add_fused_lm_head(model, outputs=("log_probs",))  # over TRL's, which works out its metrics every time
+        mean_length = max(1, sum(train_dataset["length"][:1000]) // min(1000, len(train_dataset)))
+        self.throughput = Throughput(args, model.config.get_text_config(), mean_length)
+        self._held_out = torch.zeros(4, dtype=torch.float64)  # sums: loss, supervised tokens, entropy, right guesses
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
         columns = [*dict.fromkeys([*(self._signature_columns or ()), WEIGHTS])]
         self._signature_columns = columns  # type: ignore[assignment] # transformers declares None, TRL sets a list
 
-    # --- weighted tokens
+    # --- the loss
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """TRL's loss, with each token's log-probability scaled by its weight while training.
+        """TRL's loss, with weights and with no more read from the device than the loss needs.
 
-        The held-out loss stays unweighted, so that runs with different weights can be compared by it.
+        TRL reads entropy, accuracy and a count of tokens from every micro-batch, and waits for the device each time.
+        Here they are summed up and read with the log. Weights count only while training, so that held-out losses of
+        runs with different weights can be compared. Other losses than the plain one are left to TRL.
         """
         weights = inputs.pop(WEIGHTS, None)
-        if not model.training:
-            result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-            tokens = inputs["labels"][:, 1:].ne(IGNORED).sum()
+        training = model.training
+        factors = weights / WEIGHT_UNIT if weights is not None and training else None
+        tokens = inputs["labels"][:, 1:].ne(IGNORED).sum()
+        entropy = correct = None
+        if return_outputs or not self._plain_loss:
+            weighted = model if factors is None else head.weighted(model, factors)
+            result = super().compute_loss(weighted, inputs, return_outputs, num_items_in_batch)
             loss = result[0] if return_outputs else result
-            self._held_out = self._held_out.to(tokens.device) + torch.stack([loss.double() * tokens, tokens.double()])
-            return result
-        if weights is None:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-
-        def weighted_model(**kwargs):
-            outputs = model(**kwargs)
-            # Log-probabilities come shifted: position t scores token t + 1.
-            outputs.log_probs = outputs.log_probs * (weights[:, 1:] / WEIGHT_UNIT)
-            return outputs
-
-        return super().compute_loss(weighted_model, inputs, return_outputs, num_items_in_batch)
+        else:
+            divisor = tokens if num_items_in_batch is None else torch.as_tensor(num_items_in_batch)
+            scale = 1.0 / divisor.clamp(min=1)
+            if self.args.average_tokens_across_devices and num_items_in_batch is not None:
+                # The divisor counts the tokens of every rank, and DDP takes the mean of the ranks' gradients.
+                scale = scale * (self.accelerator.num_processes // self.get_tp_size())
+            asked = (factors, scale, self._own_head, self.token_metrics)
+            loss, entropy, correct = head.summed_loss(model, inputs, *asked)
+            result = loss
+        if not training:
+            sums = [loss * tokens, tokens, *(tokens.new_zeros(()) if v is None else v for v in (entropy, correct))]
+            self._held_out = self._held_out.to(tokens.device) + torch.stack([value.double() for value in sums])
+        elif entropy is not None and correct is not None:
+            self.throughput.count_guesses(entropy, correct, tokens)
+        return result
 
     def evaluation_loop(
         self, dataloader, description, prediction_loss_only=None, ignore_keys=None, metric_key_prefix="eval"
     ):
         """The held-out loss is the mean over tokens; transformers' mean over batches would change with their size."""
-        self._held_out = torch.zeros(2, dtype=torch.float64)
+        self._held_out = torch.zeros(4, dtype=torch.float64)
         output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
+        loss, tokens, entropy, correct = self._over_ranks(self._held_out.to(self.args.device)).tolist()
         assert output.metrics is not None
-        loss, tokens = self.accelerator.reduce(self._held_out.to(self.args.device), reduction="sum").tolist()
         output.metrics[f"{metric_key_prefix}_loss"] = loss / max(tokens, 1.0)
+        if self.token_metrics and self._plain_loss:
+            output.metrics[f"{metric_key_prefix}_entropy"] = entropy / max(tokens, 1.0)
+            output.metrics[f"{metric_key_prefix}_mean_token_accuracy"] = correct / max(tokens, 1.0)
         return output
+
+    def _over_ranks(self, tensor: torch.Tensor) -> torch.Tensor:
+        return self.accelerator.reduce(tensor, reduction="sum")
 
     def _get_num_items_in_batch(self, batch_samples, device):
         """With weights, the loss is a weighted mean: the divisor is the sum of weights, not the number of tokens."""
@@ -139,21 +167,19 @@ class LemmaTrainer(SFTTrainer):
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         """Also count the tokens that go by, without waiting for the device."""
-        if self._logged_at is None:
-            self._logged_at = time.perf_counter()
+        self.throughput.start()
         batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
         for batch in batches:
-            labels = batch["labels"]
-            real = batch["attention_mask"].sum() if "attention_mask" in batch else labels.new_tensor(labels.numel())
-            counted = torch.stack([real, labels.ne(IGNORED).sum(), labels.new_tensor(labels.numel()) - real])
-            self._tokens_since_log = self._tokens_since_log.to(counted.device) + counted
+            self.throughput.count(batch)
         return batches, num_items
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add throughput and memory to the training logs; stop on a loss that is not finite."""
         if "loss" in logs:
             self._demand_finite(logs["loss"])
-            logs |= self._throughput()
+            logs |= self.throughput.figures(self._over_ranks)
+            if self.token_metrics and self._plain_loss:
+                logs |= self.throughput.guesses(self._over_ranks)
         super().log(logs, start_time)
 
     def _demand_finite(self, loss: float) -> None:
@@ -163,38 +189,16 @@ class LemmaTrainer(SFTTrainer):
                 "A smaller learning_rate or max_grad_norm, or fp32 (bf16: false), usually mends it."
             )
 
-    def _throughput(self) -> dict[str, float]:
-        now = time.perf_counter()
-        counts = self._tokens_since_log.to(self.accelerator.device)
-        real, supervised, padded = self.accelerator.reduce(counts, reduction="sum").tolist()
-        seconds = max(now - (self._logged_at or now), 1e-9)
-        self._logged_at = now
-        self._tokens_since_log = torch.zeros(3, dtype=torch.long)
-        measured = {
-            "tokens_per_second": round(real / seconds, 1),
-            "supervised_tokens": supervised,
-            "supervised_tokens_per_second": round(supervised / seconds, 1),
-            "padding_share": round(padded / max(1, real + padded), 4),
-            "peak_memory_gib": round(_peak_memory_bytes(self.args.device) / 2**30, 3),
-        }
-        mfu = self._mfu(real / seconds)
-        return measured if mfu is None else {**measured, "mfu_percent": round(mfu, 2)}
+    # --- rows and steps
 
-    def _mfu(self, tokens_per_second: float) -> float | None:
-        """Model FLOPs utilisation in percent, where the device's peak is known.
-
-        Counts the forward and backward pass of a full fine-tuning; for adapters it is an upper estimate.
-        """
-        if self.args.device.type != "cuda":
-            return None
-        dtype = "bfloat16" if self.args.bf16 else "float16" if self.args.fp16 else "float32"
-        peak = get_peak_flops(torch.cuda.get_device_name(), dtype)
-        if peak is None:
-            return None
-        flops = compute_flops_per_token(self._text_config, self._mean_length)
-        return compute_mfu(flops, tokens_per_second, self.args.world_size, peak)
-
-    # --- steps
+    def _get_train_sampler(self, train_dataset=None):
+        sampler = super()._get_train_sampler(train_dataset)
+        self._row_order = None
+        if isinstance(sampler, BatchRebalanceSampler):
+            seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+            drop_last = self.args.dataloader_drop_last or self.partial_last_step == "drop"
+            sampler = self._row_order = row_order.seeded(sampler, seed, drop_last)
+        return sampler
 
     def set_initial_training_values(self, args, dataloader):
         """With `partial_last_step: drop` an epoch ends with its last whole step; `lemma plan` counts the same way."""
@@ -212,12 +216,17 @@ class LemmaTrainer(SFTTrainer):
 
     # --- durable checkpoints
 
-    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        """transformers looks for the end only after a step: a run resumed from its last step would take one more."""
+    def _run_epoch(self, model, epoch, *args: Any, **kwargs: Any) -> None:
+        """transformers looks for the end only after a step: a run resumed from its last step would take one more.
+
+        It also fails to tell the sampler of the epoch where a resume and several processes each wrap it once.
+        """
         if self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
             return
-        super()._run_epoch(*args, **kwargs)
+        if self._row_order is not None:
+            self._row_order.set_epoch(epoch)
+        super()._run_epoch(model, epoch, *args, **kwargs)
 
     def _save_checkpoint(self, model, trial):
         """Save, then mark the checkpoint complete, and only then delete older ones.
@@ -248,7 +257,7 @@ class LemmaTrainer(SFTTrainer):
         unlogged = {
             "loss": self._tr_loss.item(),
             "logged_step": self._globalstep_last_logged,
-            "tokens": self._tokens_since_log.tolist(),
+            "throughput": self.throughput.state(),
             "trl_tokens": self._total_train_tokens,
             "trl_metrics": self._metrics["train"],
         }
@@ -262,8 +271,7 @@ class LemmaTrainer(SFTTrainer):
         if unlogged is not None:
             self._tr_loss += unlogged["loss"]
             self._globalstep_last_logged = unlogged["logged_step"]
-            # The first batches after the resume may have been counted already.
-            self._tokens_since_log += torch.tensor(unlogged["tokens"], device=self._tokens_since_log.device)
+            self.throughput.restore(unlogged["throughput"])
             self._total_train_tokens = unlogged["trl_tokens"]
             self._metrics["train"].update(unlogged["trl_metrics"])
 
@@ -276,11 +284,3 @@ class LemmaTrainer(SFTTrainer):
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Checkpoints carry no card; the final model's card is written by `export`."""
-
-
-def _peak_memory_bytes(device: torch.device) -> int:
-    """Peak memory of this process: on the GPU where there is one, else resident in RAM."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,9 +1,10 @@
 """What a batch job checks before it works: the recipe, and that model, data and disk space are there.
 
-    python scripts/slurm/check_job.py train|prepare|collect|evaluate RECIPE [--key value ...]
+    python scripts/slurm/check_job.py train|prepare|collect|evaluate|ablate|run RECIPE [--key value ...]
 
-Enters: a recipe and its overrides, as the job has them. Leaves: `output_dir=...` on standard output; or exit status 2
-and one sentence. It loads no model and asks no network: without internet a job would find out after minutes, on GPUs.
+Enters: a recipe and its overrides, as the job has them. Leaves: `output_dir=...` on standard output (and `runs=...`,
+how many runs an ablation has, or `steps=...`, the steps of a run); or exit status 2 and one sentence. It loads no model
+and asks no network: without internet a job would find out after minutes, on GPUs.
 """
 
 import json
@@ -30,6 +31,8 @@ def main(arguments: list[str]) -> None:
         InputError: the first thing that would stop the job.
     """
     kind, *rest = arguments
+    if kind in ("ablate", "run"):
+        return _ablate(rest) if kind == "ablate" else _run(rest)
     output_dir, needed = {"train": _train, "prepare": _train, "collect": _collect, "evaluate": _evaluate}[kind](rest)
     if kind == "prepare":
         needed = GIB
@@ -79,6 +82,25 @@ def _evaluate(arguments: list[str]) -> tuple[Path, int]:
     if settings.model.engine in ("transformers", "vllm"):
         check_model(settings.model.model, "model.model")
     return Path(settings.output_dir).expanduser(), GIB
+
+
+def _ablate(arguments: list[str]) -> None:
+    from lemma_train.ablation.ablate import Ablation
+
+    ablation = Ablation(arguments[0], arguments[1:], say=lambda line: print(line, file=sys.stderr))
+    for model in {str(run.recipe["model_name_or_path"]) for run in ablation.runs}:
+        check_model(model, "model_name_or_path")
+    check_disk(ablation.folder, GIB)
+    print(f"output_dir={ablation.folder}\nruns={len(ablation.runs)}")
+
+
+def _run(arguments: list[str]) -> None:
+    from lemma_train.loop.run import WholeRun
+
+    run = WholeRun(arguments[0], arguments[1:], say=print)
+    check_model(run.plan.base, "model_name_or_path")
+    check_disk(run.folder, GIB)
+    print(f"output_dir={run.folder}\nsteps={' '.join(line.split()[-1] for line in run.state_lines())}")
 
 
 def check_model(name: str, key: str, revision: str | None = None) -> int:

@@ -140,7 +140,8 @@ json_value() {
 print(" ".join(str(json.load(open(sys.argv[1]))[sys.argv[2]]).split()))' "$1" "$2" || echo "(unreadable: $1)"
 }
 
-# check_recipe KIND RECIPE [--key value ...]: sets output_dir. KIND: train, prepare, collect, evaluate.
+# check_recipe KIND RECIPE [--key value ...]: sets output_dir, the number of runs of an ablation, the steps of a
+# run. KIND: train, prepare, collect, evaluate, ablate, run.
 check_recipe() {
     local kind=$1 errors said
     (($# >= 2)) || fail "no recipe was named; write: $kind.sbatch RECIPE [--key value ...]"
@@ -154,6 +155,8 @@ check_recipe() {
     fi
     rm -f "$errors"
     output_dir=$(sed -n 's/^output_dir=//p' <<<"$said")
+    # shellcheck disable=SC2034 # submit.sh reads it
+    runs=$(sed -n 's/^runs=//p' <<<"$said") steps=$(sed -n 's/^steps=//p' <<<"$said")
     [[ $output_dir == /* ]] || output_dir=$root/$output_dir
     mkdir -p "$output_dir/logs" || fail "output_dir: $output_dir cannot be written on $(uname -n)."
 }
@@ -213,7 +216,7 @@ requeue() {
     exit 1
 }
 
-# Run one command of collect, evaluate or prepare to its end. SIGUSR1 (ahead of the time limit) and SIGTERM reach it as
+# Run one command of collect, evaluate, prepare or ablate to its end. SIGUSR1 (ahead of the time limit) and SIGTERM reach it as
 # SIGTERM, upon which it keeps what it has and ends; then, or when it was killed, the job is requeued.
 work() {
     local log=$output_dir/logs/$job_id.$restart.log child status

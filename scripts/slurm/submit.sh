@@ -5,6 +5,8 @@
 #   submit.sh [OPTIONS] prepare  RECIPE [--key value ...]
 #   submit.sh [OPTIONS] evaluate RECIPE [--key value ...]
 #   submit.sh [OPTIONS] collect  RECIPE [--key value ...]     an array of shards, and a job that joins them
+#   submit.sh [OPTIONS] ablate   RECIPE [--key value ...]     an array of its runs, and a job that writes the table
+#   submit.sh [OPTIONS] run      RECIPE [--key value ...]     a chain of its steps: collect, train, evaluate, report
 #   submit.sh [OPTIONS] chain    RECIPE [--key value ...]     prepare, then train, then evaluate
 #   submit.sh [OPTIONS] serve    NAME MODEL [VLLM OPTIONS]    a vLLM server that other jobs find under NAME
 #   submit.sh stop NAME...                                    ends the servers called NAME
@@ -34,7 +36,7 @@ if (($# == 0)) || [[ $1 == -h || $1 == --help ]]; then
 fi
 load_cluster_env
 
-is_verb() { [[ $1 =~ ^(train|prepare|evaluate|collect|chain|serve|stop)$ ]]; }
+is_verb() { [[ $1 =~ ^(train|prepare|evaluate|collect|ablate|run|chain|serve|stop)$ ]]; }
 options=() shared=() evaluate='' shards=8 teacher='' student='' model='' stop_servers='' dry=''
 while (($#)) && ! is_verb "$1"; do
     word=$1
@@ -43,7 +45,7 @@ while (($#)) && ! is_verb "$1"; do
     --stop-servers) stop_servers=1 && continue ;;
     --dry-run) dry=1 && continue ;;
     -*) ;;
-    *) fail "$word is neither an option nor one of train, prepare, evaluate, collect, chain, serve, stop." ;;
+    *) fail "$word is neither an option nor one of train, prepare, evaluate, collect, ablate, run, chain, serve, stop." ;;
     esac
     # An option takes the next word as its value, unless it holds one or the next is an option or the verb.
     value=
@@ -66,12 +68,12 @@ while (($#)) && ! is_verb "$1"; do
         ;;
     esac
 done
-(($#)) || fail "no job was named: train, prepare, evaluate, collect, chain, serve or stop."
+(($#)) || fail "no job was named: train, prepare, evaluate, collect, ablate, run, chain, serve or stop."
 verb=$1
 shift
 [[ $verb == stop ]] || (($#)) || fail "$verb needs a recipe (serve: a name and a model)."
 [[ $shards =~ ^[1-9][0-9]*$ ]] || fail "--shards: $shards is not a number of shards."
-if [[ $verb =~ ^(train|prepare|evaluate|collect|chain)$ && ! -r $1 ]]; then
+if [[ $verb =~ ^(train|prepare|evaluate|collect|ablate|run|chain)$ && ! -r $1 ]]; then
     fail "the recipe $1 does not exist (paths are taken from $root)."
 fi
 if [[ -n $evaluate && ! -r $evaluate ]]; then fail "--evaluate: the recipe $evaluate does not exist."; fi
@@ -156,6 +158,30 @@ collect)
     if [[ -n $stop_servers && -n $teacher$student ]]; then
         submit stop-servers submit.sh "${cpu[@]}" --ntasks=1 --time=5 "${shared[@]}" "$(after afterany "$array")" -- stop ${teacher:+"$teacher"} ${student:+"$student"}
     fi
+    ;;
+ablate)
+    enter_environment
+    check_recipe ablate "$@"
+    submit ablate ablate.sbatch --array=0-$((runs - 1)) --output="$logs/%x-%A_%a.out" "${gpu[@]}" "${single[@]}" "${options[@]}" -- "$@"
+    array=$submitted
+    # A failed element must not keep the table from being written: the table is what names it.
+    LEMMA_GATHER=1 submit gather ablate.sbatch "${cpu[@]}" "${shared[@]}" "$(after afterany "$array")" -- "$@"
+    ;;
+run)
+    enter_environment
+    check_recipe run "$@"
+    last=
+    for LEMMA_STEP in $steps; do
+        export LEMMA_STEP
+        case $LEMMA_STEP in
+        train-*) pool=("${gpu[@]}" "${whole[@]}" "${options[@]}") ;;
+        evaluate-*) pool=("${gpu[@]}" "${single[@]}" "${shared[@]}") ;;
+        *) pool=("${cpu[@]}" "${shared[@]}") ;;
+        esac
+        [[ -z $last ]] || pool+=("$(after afterok "$last")" --kill-on-invalid-dep=yes)
+        submit "$LEMMA_STEP" run.sbatch "${pool[@]}" -- "$@"
+        last=$submitted
+    done
     ;;
 chain) chain "$@" ;;
 serve)

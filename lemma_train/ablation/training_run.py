@@ -1,0 +1,113 @@
+"""One run of an ablation: its recipe is written, `sft.py` trains and evaluates it in a process of its own.
+
+Enters: a `Run`. Leaves: its folder, with what `sft.py` writes, `recipe.yaml`, `train.log`, and `ablation_run.json`,
+which says how it ended. A run that is done is not started again; one that failed or was cut off goes on from its
+newest checkpoint. It compares nothing.
+"""
+
+import hashlib
+import json
+import sys
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lemma_train.ablation.cells import Run
+from lemma_train.child_process import Children, last_line
+from lemma_train.errors import InputError, Stopped
+from lemma_train.training.lock import is_claimed
+from lemma_train.whole_file import whole_file, write_faults_named
+
+STATE_FILE, RECIPE_FILE, LOG_FILE = "ablation_run.json", "recipe.yaml", "train.log"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run stands. state: missing, done, failed, or elsewhere (another process is at work on it)."""
+
+    state: str
+    message: str = ""
+    seconds: float = 0.0
+
+
+def ending_of(run: Run) -> Ending:
+    """How the run stands on the disk; what was done with another recipe counts as missing."""
+    if is_claimed(run.folder):
+        return Ending("elsewhere", "another process is at work on it")
+    try:
+        told = json.loads((run.folder / STATE_FILE).read_text(encoding="utf-8"))
+        found = Ending(str(told["state"]), str(told["message"]), float(told["seconds"]))
+        same = told["recipe_sha256"] == _print(run)
+    except (OSError, ValueError, KeyError, TypeError):
+        return Ending("missing")
+    return found if same and found.state in ("done", "failed") else Ending("missing")
+
+
+def carry_out(run: Run, accelerate_config: str | None, children: Children) -> Ending:
+    """Train and evaluate one run, and note how it ended.
+
+    Raises:
+        InputError: its folder cannot be written.
+        Stopped: a signal asked for it; the same command goes on from the checkpoint that was made.
+    """
+    began = time.monotonic()
+    try:
+        with write_faults_named(run.folder, key="output_dir"):
+            run.folder.mkdir(parents=True, exist_ok=True)
+        with whole_file(run.folder / RECIPE_FILE) as out:
+            out.write(run.text.encode())
+    except InputError as error:
+        return Ending("failed", str(error))
+    marks = {name: _stamp(run.folder / name) for name in ("failed.json", "stopped.json")}
+    with write_faults_named(run.folder / LOG_FILE):
+        status = children.run(_command(run, accelerate_config), run.folder / LOG_FILE)
+    new = {name for name, before in marks.items() if _stamp(run.folder / name) not in (before, 0)}
+    if children.told is not None and status:
+        raise Stopped(f"{run.name} was stopped by {children.told.name}; start the same command again to go on with it.")
+    seconds = round(time.monotonic() - began, 1)
+    if status == 0:
+        ending = Ending("done", "", seconds)
+    else:
+        ending = Ending("failed", f"status {status}: {_reason(run, new)}", seconds)
+    _note(run, ending)
+    return ending
+
+
+def _command(run: Run, accelerate_config: str | None) -> list[str]:
+    import lemma_train
+
+    launched = ["-m", "accelerate.commands.launch", "--config_file", accelerate_config] if accelerate_config else []
+    return [
+        sys.executable,
+        *launched,
+        str(Path(lemma_train.__file__).with_name("sft.py")),
+        str(run.folder / RECIPE_FILE),
+    ]
+
+
+def _reason(run: Run, new: set[str]) -> str:
+    """One sentence on why a run failed: the trainer's own, else the last line of its log."""
+    if "failed.json" in new:
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            return " ".join(str(json.loads((run.folder / "failed.json").read_text("utf-8"))["message"]).split())
+    if "stopped.json" in new:
+        return "a signal from outside stopped it; start the same command again to go on"
+    return last_line(run.folder / LOG_FILE)
+
+
+def _note(run: Run, ending: Ending) -> None:
+    told = {**asdict(ending), "recipe_sha256": _print(run), "ended_at": time.strftime("%FT%T%z")}
+    with whole_file(run.folder / STATE_FILE) as out:
+        out.write(json.dumps(told, indent=1).encode())
+
+
+def _print(run: Run) -> str:
+    return hashlib.sha256(run.text.encode()).hexdigest()
+
+
+def _stamp(file: Path) -> int:
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0

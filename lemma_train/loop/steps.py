@@ -1,0 +1,160 @@
+"""The steps of a run, in their order: what each does, what it depends on, and which file proves it.
+
+Enters: `RunSettings`. Leaves: steps whose work is a command of this package, or a short piece of this process. Nothing
+is started here.
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lemma_train.ablation.cells import Cell, Run
+from lemma_train.collection.recipe import load_collect_recipe
+from lemma_train.errors import InputError
+from lemma_train.evaluation.recipe import load_evaluate_recipe
+from lemma_train.loop import control
+from lemma_train.loop.settings import RunSettings
+from lemma_train.recipe_file import read_yaml
+from lemma_train.template import Renderer
+from lemma_train.training.compatibility import check_recipe
+from lemma_train.training.recipe import Recipe, recipe_of
+from lemma_train.training.tokenizer import load_tokenizer
+
+METHOD, CONTROL, BASE = "lemma", "control", "base"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step.
+
+    name: also of its log. proof: the file that it leaves. depends_on: values, and texts that name files.
+    command: what is run in a process of its own; or training, a run of `sft.py`; or here, a piece of this process.
+    """
+
+    name: str
+    proof: Path
+    depends_on: Any
+    command: list[str] = field(default_factory=list)
+    training: Run | None = None
+    here: Callable[[], None] | None = None
+
+
+class Plan:
+    """The recipes of a run, read and checked together.
+
+    Raises:
+        InputError: a recipe is at fault, or they do not go together.
+    """
+
+    def __init__(self, settings: RunSettings):
+        self.settings = settings
+        self.folder = Path(settings.output_dir).expanduser()
+        self.collection = None
+        if settings.collect is not None:
+            self.collection = load_collect_recipe(settings.collect, self._collect_overrides())
+        self.training = {**read_yaml(Path(settings.train)), **settings.overrides.train}
+        self.training.pop("evaluate_after", None)
+        recipe = self.recipe_of(self._training_run(METHOD, self.seeds[0]))
+        if settings.accelerate_config is None:
+            check_recipe(recipe, {})
+        self.base = str(recipe["model_name_or_path"])
+        evaluation = load_evaluate_recipe(settings.evaluate, self._evaluate_overrides(BASE, self.base))
+        if evaluation.model.engine == "openai":
+            raise InputError(
+                f"evaluate: {settings.evaluate} asks a server, where the models of this run are not; set "
+                "overrides.evaluate to {model.engine: transformers} or vllm."
+            )
+        if evaluation.model.template != recipe["template"]:
+            raise InputError(
+                f"evaluate: {settings.evaluate} prompts with the template {evaluation.model.template!r}, "
+                f"{settings.train} trains with {recipe['template']!r}; make them the same."
+            )
+
+    @property
+    def seeds(self) -> list[int]:
+        return self.settings.seeds or [self.training.get("seed", 42)]
+
+    @property
+    def models(self) -> list[str]:
+        """Names of the trained models, a folder each."""
+        kinds = [METHOD] if self.settings.control == "none" else [METHOD, CONTROL]
+        return [f"{kind}_seed-{seed}" for seed in self.seeds for kind in kinds]
+
+    def evaluation_folder(self, model: str) -> Path:
+        return self.folder / "evaluate" / model
+
+    def recipe_of(self, run: Run) -> Recipe:
+        return recipe_of(Path(self.settings.train), run.recipe)
+
+    def steps(self, report: Callable[[], None]) -> list[Step]:
+        """All steps in the order in which they are done.
+
+        Args:
+            report: writes the last step's files.
+        """
+        found = []
+        if self.collection is not None:
+            told = dataclasses.asdict(self.collection)
+            command = _lemma("collect", str(self.settings.collect), *self._collect_overrides())
+            found.append(Step("collect", self.folder / "collect" / "dataset.jsonl", told, command))
+        if self.settings.control != "none":
+            rows = self.folder / "control" / control.SIZE_FILE
+            depends_on = [str(self.folder / "collect" / "dataset.jsonl"), self.base, self.training.get("template")]
+            found.append(Step("control", rows, depends_on, here=self._write_control))
+        found.append(self._evaluation(BASE, self.base))
+        for model in self.models:
+            kind, _, seed = model.rpartition("_seed-")
+            run = self._training_run(kind, int(seed))
+            proof = run.folder / "final" / "run.json"
+            found.append(Step(f"train-{model}", proof, dict(run.recipe), training=run))
+            found.append(self._evaluation(model, str(run.folder / "final")))
+        pages = [str(self.evaluation_folder(model) / "results.json") for model in (BASE, *self.models)]
+        found.append(Step("report", self.folder / "report.html", pages, here=report))
+        return found
+
+    def _training_run(self, kind: str, seed: int) -> Run:
+        folder = self.folder / "train" / f"{kind}_seed-{seed}"
+        recipe = {**self.training, "seed": seed, "output_dir": str(folder)}
+        if self.settings.collect is not None:
+            recipe["train_files"] = str(self.folder / "collect" / "dataset.jsonl")
+        if kind == CONTROL:
+            recipe["train_files"] = [
+                {"path": str(self.folder / "control" / control.ROWS_FILE), "weight": self._weight()}
+            ]
+        return Run(folder.name, Cell(kind, {}, {}), seed, folder, recipe)
+
+    def _weight(self) -> float:
+        """How often the control's rows are taken, once that is known."""
+        size = self.folder / "control" / control.SIZE_FILE
+        return json.loads(size.read_text(encoding="utf-8"))["weight"] if size.is_file() else 1.0
+
+    def _write_control(self) -> None:
+        recipe = self.recipe_of(self._training_run(METHOD, self.seeds[0]))
+        renderer = Renderer(load_tokenizer(recipe), recipe["template"])
+        control.write_control(self.folder / "collect", self.folder / "control", renderer)
+
+    def _evaluation(self, name: str, model: str) -> Step:
+        overrides = self._evaluate_overrides(name, model)
+        told = dataclasses.asdict(load_evaluate_recipe(self.settings.evaluate, overrides))
+        command = _lemma("evaluate", self.settings.evaluate, *overrides)
+        return Step(f"evaluate-{name}", self.evaluation_folder(name) / "results.json", told, command)
+
+    def _collect_overrides(self) -> list[str]:
+        return _as_words({**self.settings.overrides.collect, "output_dir": str(self.folder / "collect")})
+
+    def _evaluate_overrides(self, name: str, model: str) -> list[str]:
+        told = {"model.model": model, "output_dir": str(self.evaluation_folder(name)), "name": name.replace("_", " ")}
+        return _as_words({**self.settings.overrides.evaluate, **told})
+
+
+def _lemma(*words: str) -> list[str]:
+    return [sys.executable, "-m", "lemma_train.cli", *words]
+
+
+def _as_words(keys: Mapping[str, Any]) -> list[str]:
+    """Keys as `--key=value` words; what is no text is written as JSON, which YAML reads."""
+    return [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in keys.items()]

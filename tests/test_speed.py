@@ -1,0 +1,66 @@
+"""Measures that change no number: memory that is kept after it is freed, and layers that are compiled."""
+
+import resource
+import subprocess
+import sys
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from lemma_train.training.speed import compile_layers
+
+FAULTS = """
+import resource, sys, torch
+from lemma_train.training.speed import give_back_freed_memory, keep_freed_memory
+if sys.argv[1] == "keep":
+    assert keep_freed_memory()
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(3):
+    tensor = torch.ones(2**24)  # 64 MiB
+    del tensor
+before = faults()
+for _ in range(20):
+    tensor = torch.ones(2**24)
+    del tensor
+print(faults() - before)
+"""
+
+
+def faults(argument: str) -> int:
+    done = subprocess.run([sys.executable, "-c", FAULTS, argument], capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
+def test_freed_memory_is_used_again_without_new_pages():
+    pages = 20 * 2**26 // resource.getpagesize()
+    assert faults("default") > 0.9 * pages and faults("keep") < 0.3 * pages
+
+
+def test_only_the_repeated_layers_are_compiled(tiny_llama):
+    model = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32)
+    assert compile_layers(model) == 2
+    compiled = [name for name, module in model.named_modules() if module._compiled_call_impl is not None]
+    assert compiled == ["model.layers.0", "model.layers.1"]
+
+
+@pytest.mark.slow
+def test_compiled_layers_give_the_same_loss_and_gradients_for_every_shape(tiny_llama):
+    plain, compiled = (AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32) for _ in range(2))
+    compile_layers(compiled)
+    before = None
+    for length in (7, 12, 19):
+        ids = torch.arange(3 * length).view(3, length) + 5
+        mask = torch.ones_like(ids)
+        mask[1, length - 3 :] = 0
+        losses = [model(ids, attention_mask=mask, labels=ids).loss for model in (plain, compiled)]
+        for loss in losses:
+            loss.backward()
+        torch.testing.assert_close(losses[1], losses[0], rtol=1e-5, atol=1e-6)
+        made = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+        assert before in (None, made), "another length must need no other code"
+        before = made
+    for (name, one), other in zip(plain.named_parameters(), compiled.parameters(), strict=True):
+        torch.testing.assert_close(other.grad, one.grad, rtol=1e-3, atol=1e-6, msg=name)
