@@ -50,7 +50,15 @@ def merge(checkpoint: Path, out: Path, dtype: str = "auto") -> None:
         raise InputError(f"{checkpoint} cannot be read: {first_line(error)}") from error
     staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        model.save_pretrained(staging, state_dict=state, max_shard_size=merge_stream.SHARD_SIZE)
+        try:
+            model.save_pretrained(staging, state_dict=state, max_shard_size=merge_stream.SHARD_SIZE)
+        except (
+            ValueError,
+            LookupError,
+            RuntimeError,
+            SafetensorError,
+        ) as error:  # tensors are read while they are written
+            raise InputError(f"{checkpoint} cannot be merged: {first_line(error)}") from error
         tokenizer.save_pretrained(staging)
         if (checkpoint / TEMPLATE_FILE).exists():
             shutil.copy(checkpoint / TEMPLATE_FILE, staging / TEMPLATE_FILE)
@@ -68,7 +76,7 @@ def _loaded(checkpoint: Path, dtype: str) -> "tuple[PreTrainedModel, Unread | No
     tokenizer = _tokenizer(checkpoint)
     if (checkpoint / "adapter_config.json").exists():
         model, state = _merged_adapter(checkpoint, tokenizer, dtype)
-    elif (checkpoint / "latest").exists():
+    elif (checkpoint / "latest").exists() and not any(checkpoint.glob("*/offloaded_tensors")):
         model, state = _from_zero(checkpoint, dtype)
     elif (checkpoint / "config.json").exists():
         found = merge_stream.of_folder(str(checkpoint), dtype)

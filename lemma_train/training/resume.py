@@ -17,6 +17,7 @@ from lemma_train.training.checkpoints import (
     saved_course,
     step_of,
 )
+from lemma_train.training.compatibility import nvme_folders
 from lemma_train.training.recipe import Recipe
 
 
@@ -68,6 +69,12 @@ def _explained(recipe: Recipe, checkpoint: Path, course: Course, forced: bool) -
         raise InputError(
             f"{checkpoint} cannot be resumed here: {differences[-1]}, and DeepSpeed's optimizer state is split by "
             "them. Start it as before, or make a plain model of it with `lemma merge` and start from that."
+        )
+    offloaded = [bool(nvme_folders(side.keys.get("deepspeed"))) for side in (saved, course)]
+    if any(offloaded) and (not all(offloaded) or saved.processes != course.processes):
+        raise InputError(
+            f"{checkpoint} cannot be resumed here: {'; '.join(differences)}; with its optimizer state on NVMe a run "
+            "goes on from such a checkpoint and with as many processes alone. Start it as before."
         )
     if saved.processes != course.processes:
         other_ranks.demand_movable(recipe, checkpoint, saved, course)

@@ -18,7 +18,7 @@ from lemma_train.errors import InputError, first_line
 from lemma_train.template import Renderer
 from lemma_train.training import checkpoints, launcher, other_ranks, prepare, starts
 from lemma_train.training.checkpoints import Course
-from lemma_train.training.compatibility import deepspeed_config
+from lemma_train.training.compatibility import deepspeed_config, demand_nvme
 from lemma_train.training.evaluate_after import check_evaluations, evaluate_final
 from lemma_train.training.heartbeat import Beats, Heartbeat
 from lemma_train.training.lock import claim
@@ -127,6 +127,7 @@ def _train(
     started: float,
     watchers: "list[TrainerCallback]",
 ) -> None:
+    demand_nvme(recipe, os.environ)
     if deepspeed_config(recipe, os.environ) is not None:
         launcher.stand_alone_process_group()
     args = recipe.sft_config()
