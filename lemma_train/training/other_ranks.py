@@ -105,17 +105,22 @@ def _after_loading(trainer: "LemmaTrainer", checkpoint: Path) -> Any:
     from transformers import TrainerCallback
 
     class AfterLoading(TrainerCallback):
-        """Later loads are of checkpoints that this run has written; and each parameter group keeps its own settings."""
+        """Later loads are of checkpoints that this run has written; and what DeepSpeed's stage 3 muddles is set right.
+
+        It gives every parameter group the settings of the first, its weight decay included, and all partitions one
+        count of steps, which then goes up once for each of them (tests/test_other_ranks.py fails without this).
+        """
 
         def on_train_begin(self, *_: Any, **__: Any) -> None:
             engine = cast(Any, trainer.deepspeed)
             engine._config.load_universal_checkpoint = False
             stored = torch.load(universal.state_file(checkpoint), map_location="cpu", weights_only=False)
-            # DeepSpeed's stage 3 gives every group the settings of the first, its weight decay included.
             groups = stored.get("optimizer_state_dict", stored)["param_groups"]
-            live = engine.optimizer.optimizer.param_groups
-            assert len(groups) == len(live), "the optimizer has other parameter groups than the checkpoint's"
-            for group, kept in zip(live, groups, strict=True):
+            optimizer = engine.optimizer.optimizer
+            for group, kept in zip(optimizer.param_groups, groups, strict=True):
                 group.update({key: value for key, value in kept.items() if key != "params"})
+            for state in optimizer.state.values():
+                if torch.is_tensor(state.get("step")):
+                    state["step"] = state["step"].clone()
 
     return AfterLoading()
