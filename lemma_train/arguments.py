@@ -60,6 +60,14 @@ def parser() -> argparse.ArgumentParser:
     merge.add_argument("out", type=Path, help="the folder to write; must not exist")
     merge.add_argument("--dtype", choices=("auto", "float32", "bfloat16", "float16"), default="auto")
 
+    universal = commands.add_parser(
+        "universal",
+        help="let another number of GPUs resume from a DeepSpeed checkpoint",
+        description="Add to a ZeRO checkpoint a copy of its optimizer state that is not split by processes.",
+        allow_abbrev=False,
+    )
+    universal.add_argument("checkpoint", type=Path, help="a checkpoint-N folder")
+
     collect = commands.add_parser(
         "collect",
         help="questions -> error-corrective trajectories, with a student and a teacher",

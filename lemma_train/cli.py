@@ -83,6 +83,12 @@ def _merge(known: argparse.Namespace, overrides: list[str]) -> None:
     _print(f"Merged: {known.out}")
 
 
+def _universal(known: argparse.Namespace, overrides: list[str]) -> None:
+    from lemma_train.training.universal import make_universal
+
+    _print(f"Universal: {make_universal(known.checkpoint)}")
+
+
 def _collect(known: argparse.Namespace, overrides: list[str]) -> None:
     from lemma_train.collection import collect as collecting
     from lemma_train.collection.recipe import load_collect_recipe
@@ -203,6 +209,7 @@ _RUN = {
     "prepare": _prepare,
     "plan": _plan,
     "merge": _merge,
+    "universal": _universal,
     "collect": _collect,
     "trace": _trace,
     "grade": _grade,

@@ -57,11 +57,12 @@ def write_recipe(folder: Path, model: Path, rows: Path | None = None, **keys) ->
     return path
 
 
-def command(recipe: Path, *overrides: str, config: str | None = None) -> list[str]:
+def command(recipe: Path, *overrides: str, config: str | None = None, processes: int | None = None) -> list[str]:
     script = [str(ROOT / "lemma_train" / "sft.py"), str(recipe), *map(str, overrides)]
     if config is None:
         return [sys.executable, *script]
-    return [str(BIN / "accelerate"), "launch", "--config_file", str(ROOT / "accelerate_configs" / config), *script]
+    launcher = [str(BIN / "accelerate"), "launch", "--config_file", str(ROOT / "accelerate_configs" / config)]
+    return [*launcher, *(["--num_processes", str(processes)] if processes else []), *script]
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -69,9 +70,11 @@ def environment(**extra: str) -> dict[str, str]:
     return {**os.environ, "PATH": path, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **extra}
 
 
-def run(recipe: Path, *overrides: str, config: str | None = None, **env: str) -> subprocess.CompletedProcess:
+def run(
+    recipe: Path, *overrides: str, config: str | None = None, processes: int | None = None, **env: str
+) -> subprocess.CompletedProcess:
     return subprocess.run(
-        command(recipe, *overrides, config=config),
+        command(recipe, *overrides, config=config, processes=processes),
         capture_output=True,
         text=True,
         cwd=ROOT,

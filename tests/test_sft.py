@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from launching import BIN, ROOT, losses, metrics, run, run_and_kill, write_recipe, write_rows
+from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+from launching import ROOT, losses, metrics, run, run_and_kill, write_recipe, write_rows
+from merging import held_by_merge, tensors_of
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
@@ -122,10 +124,16 @@ def test_smollm2_under_zero3_on_two_processes_survives_sigkill_bit_for_bit(smoll
     assert check_folder(disturbed / "final") == []
     # The 16-bit copies of the checkpoint and its fp32 partitions, joined, are the same model.
     merged = tmp_path / "merged"
-    command = [BIN / "lemma", "merge", disturbed / "checkpoint-6", merged, "--dtype", "float32"]
-    finished(subprocess.run(command, capture_output=True, text=True, check=False))
-    for name, tensor in load_file(merged / "model.safetensors").items():
+    held = held_by_merge(disturbed / "checkpoint-6", merged, "float32", "20MB")
+    joined = tensors_of(merged)
+    for name, tensor in joined.items():
         torch.testing.assert_close(weights(disturbed)[name].float(), tensor, rtol=1e-2, atol=1e-3, msg=name)
+    # Tensor by tensor it is bit for bit what DeepSpeed joins in one piece, and holds a fraction of it.
+    whole = get_fp32_state_dict_from_zero_checkpoint(str(disturbed / "checkpoint-6"))
+    assert_bitwise_equal(joined, {name: tensor for name, tensor in whole.items() if name in joined})
+    assert whole.keys() - joined.keys() <= {"lm_head.weight"}
+    model, largest = sum(t.nbytes for t in joined.values()), max(t.nbytes for t in joined.values())
+    assert held < 20e6 + 2 * largest + 64 * 2**20 < 0.7 * model, f"{held / 2**20:.0f} MiB of {model / 2**20:.0f}"
 
 
 def test_adapters_under_zero3_with_checkpointed_activations_train_like_one_process(tiny_llama, tmp_path):

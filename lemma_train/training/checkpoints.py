@@ -1,11 +1,12 @@
-"""Which checkpoints are whole, and whether a run may go on from one.
+"""Which checkpoints are whole, and what each was made by.
 
-Enters: an output folder and what a run is made of. Leaves: the checkpoint to resume from, or the refusal. A checkpoint
-is complete when `lemma_checkpoint.json` stands in it: it is written last, after every other file has reached the disk,
+Enters: an output folder and what a run is made of. Leaves: checkpoints that count, and their courses. A checkpoint is
+complete when `lemma_checkpoint.json` stands in it: it is written last, after every other file has reached the disk,
 and lists them with their sizes. It saves and loads no weights; the trainer does.
 """
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ from lemma_train.training.compatibility import deepspeed_config, zero_stage
 from lemma_train.training.recipe import Recipe
 
 MARKER = "lemma_checkpoint.json"
+UNIVERSAL = "latest_universal"  # stands in a checkpoint that any number of processes can resume from
+SPLIT_KEYS = ("per_device_train_batch_size", "gradient_accumulation_steps")
 # Keys that do not decide the course of the training: a run may go on although they changed.
 _FREE_KEYS = frozenset(
     [
@@ -79,10 +82,25 @@ class Course:
     processes: int
     zero_stage: int
 
-    def differences(self, other: "Course") -> list[str]:
-        """Each difference in words; `self` is the checkpoint's course, `other` the present one."""
+    @property
+    def split(self) -> tuple[int, int]:
+        """Rows of a micro-batch, and micro-batches of a step, on each process."""
+        defaults = Recipe(Path(), {})
+        batch, accumulation = (self.keys.get(key, defaults[key]) for key in SPLIT_KEYS)
+        return batch, accumulation
+
+    @property
+    def global_batch(self) -> int:
+        """Rows of a step."""
+        return self.processes * math.prod(self.split)
+
+    def differences(self, other: "Course", besides: tuple[str, ...] = ()) -> list[str]:
+        """Each difference in words; `self` is the checkpoint's course, `other` the present one.
+
+        besides: keys that may differ; where there are any, the number of processes may too.
+        """
         found = []
-        for key in sorted({*self.keys, *other.keys}):
+        for key in sorted({*self.keys, *other.keys}.difference(besides)):
             # A key that only one side names is compared with "not set": the library's default may have moved since.
             before, now = self.keys.get(key, "(not set)"), other.keys.get(key, "(not set)")
             if before != now:
@@ -91,7 +109,7 @@ class Course:
             found.append("the training rows, the tokenizer or their settings have changed")
         if self.template != other.template:
             found.append("the template has changed")
-        if self.processes != other.processes:
+        if self.processes != other.processes and not besides:
             found.append(f"it ran on {self.processes} processes, now {other.processes}")
         if self.zero_stage != other.zero_stage:
             found.append(f"it ran with ZeRO stage {self.zero_stage}, now {other.zero_stage}")
@@ -120,6 +138,11 @@ def read_course(saved: Mapping[str, Any], where: Path) -> Course:
         raise InputError(
             f"{where} was written by another version of lemma_train; choose another output_dir."
         ) from error
+
+
+def saved_course(checkpoint: Path) -> Course:
+    """The course that a complete checkpoint was made by."""
+    return read_course(json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["course"], checkpoint)
 
 
 def find_checkpoints(output_dir: Path) -> list[Path]:
@@ -194,61 +217,3 @@ def rotate(output_dir: Path, keep: int | None, best: str | None) -> None:
     for path in [*surplus, *broken]:
         if best is None or path.resolve() != Path(best).resolve():
             discard(path)
-
-
-def checkpoint_to_resume(recipe: Recipe, course: Course) -> tuple[Path | None, list[str]]:
-    """Decide where the run starts, without changing anything on disk.
-
-    Returns:
-        the checkpoint, or None for a start from the base model; and what the user should be told.
-
-    Raises:
-        InputError: the named checkpoint is missing or incomplete, the run has changed since the newest checkpoint,
-            or `resume: never` meets a folder with checkpoints.
-    """
-    wanted, output_dir = recipe["resume"], recipe.output_dir
-    if wanted not in ("auto", "never"):
-        checkpoint = Path(wanted)
-        if not is_complete(checkpoint):
-            raise InputError(f"resume: {wanted} is no complete checkpoint (its {MARKER} is missing or files are cut).")
-        later = [path.name for path in find_checkpoints(output_dir) if step_of(path) > step_of(checkpoint)]
-        if later:
-            raise InputError(
-                f"resume: {wanted} is older than {later[-1]} in {output_dir}, which a later start would take for the "
-                "newest; move the later checkpoints away or choose another output_dir."
-            )
-        return checkpoint, _explained(checkpoint, course, forced=True)
-    present = find_checkpoints(output_dir)
-    complete = [path for path in present if is_complete(path)]
-    if wanted == "never":
-        if present:
-            raise InputError(
-                f"resume: never, but {output_dir} holds {present[-1].name}; choose another output_dir or move it away."
-            )
-        return None, []
-    newest = complete[-1] if complete else None
-    notes = [
-        f"{path} is incomplete (the run was cut off while saving it) and is skipped."
-        for path in present
-        if path not in complete and (newest is None or step_of(path) > step_of(newest))
-    ]
-    return (newest, notes + _explained(newest, course, forced=False)) if newest else (None, notes)
-
-
-def _explained(checkpoint: Path, course: Course, forced: bool) -> list[str]:
-    saved = read_course(json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["course"], checkpoint)
-    differences = saved.differences(course)
-    if not differences:
-        return [f"Resuming from {checkpoint}."]
-    partitioned = bool(saved.zero_stage or course.zero_stage)
-    if partitioned and (saved.processes, saved.zero_stage) != (course.processes, course.zero_stage):
-        raise InputError(
-            f"{checkpoint} cannot be resumed here: {differences[-1]}, and DeepSpeed's optimizer state is split by "
-            "them. Start it as before, or make a plain model of it with `lemma merge` and start from that."
-        )
-    if not forced:
-        raise InputError(
-            f"{checkpoint} belongs to another run than this recipe: {'; '.join(differences)}. Undo that, choose "
-            f"another output_dir, or resume in spite of it with resume: {checkpoint}."
-        )
-    return [f"Resuming from {checkpoint} although this run differs: {'; '.join(differences)}."]

@@ -128,6 +128,26 @@ def deepspeed_config(recipe: Recipe, environ: Mapping[str, str]) -> dict[str, An
     return config
 
 
+def nvme_folders(config: Mapping[str, Any] | None) -> list[str]:
+    """Where a DeepSpeed configuration offloads to NVMe; empty where it does not."""
+    sections = [_zero_section(config or {}).get(key) or {} for key in ("offload_optimizer", "offload_param")]
+    return sorted({str(section.get("nvme_path")) for section in sections if section.get("device") == "nvme"})
+
+
+def demand_nvme(recipe: Recipe, environ: Mapping[str, str]) -> None:
+    """Refuse an nvme_path that is no folder here: DeepSpeed would make it, on whatever disk that is.
+
+    Raises:
+        InputError: names the folder.
+    """
+    for folder in nvme_folders(deepspeed_config(recipe, environ)):
+        if not Path(folder).is_dir():
+            raise InputError(
+                f"{recipe.path}: deepspeed: nvme_path: {folder} is no folder on this node; copy the DeepSpeed file and "
+                "name a folder on a disk of each node's own."
+            )
+
+
 def _zero_section(config: Mapping[str, Any]) -> Mapping[str, Any]:
     section = config.get("zero_optimization")
     return section if isinstance(section, dict) else {}
@@ -265,7 +285,7 @@ def _checkpoint_conflicts(recipe: Recipe, stage: int, environ: Mapping[str, str]
     if stage == 3 and zero and not zero.get("stage3_gather_16bit_weights_on_model_save"):
         found.append(
             "deepspeed: ZeRO-3 without stage3_gather_16bit_weights_on_model_save: true cannot write the final model; "
-            "add it to zero_optimization."
+            "add it to zero_optimization (it gathers layer by layer, into the first node's host memory)."
         )
     if recipe["save_total_limit"] is not None and recipe["save_total_limit"] < 1:
         found.append("save_total_limit must be at least 1, or null to keep every checkpoint.")

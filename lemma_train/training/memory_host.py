@@ -11,7 +11,7 @@ from lemma_train.training.memory_setting import Setting
 
 # A process with torch, CUDA's libraries and the data loader. Our estimate.
 _PROCESS_BYTES, _CPU_PROCESS_BYTES = 3.0 * GIB, 1.0 * GIB
-_NVME_BUFFERS = 4  # DeepSpeed's buffer_count: sub-groups of each state on their way from or to the NVMe disk
+_NVME_BUFFERS = 4  # DeepSpeed's buffer_count: fp32 sub-groups on their way from or to the NVMe disk
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Host:
     """Bytes on the fullest node.
 
     processes: the programs themselves. training: the process's own tensors on CPUs. offloaded: what DeepSpeed holds
-    here for the GPUs. loading, saving, resuming: what these take for a while. checkpoint, final: on disk, for each
-    checkpoint and for the result.
+    here for the GPUs. loading, saving, resuming: what these take for a while. nvme: on the node's own disk, where
+    something is offloaded to it. checkpoint, final: on the disk of the results, for each checkpoint and for the result.
     """
 
     processes: float
@@ -29,6 +29,7 @@ class Host:
     loading: float
     saving: float
     resuming: float
+    nvme: float
     checkpoint: float
     final: float
 
@@ -64,7 +65,8 @@ def host(setting: Setting) -> Host:
         offloaded=ranks * _offloaded(setting, share),
         loading=loading,
         saving=saved + staged,
-        resuming=ranks * optimizer,
+        resuming=0.0 if sharding.offload_optimizer == "nvme" else ranks * optimizer,  # there files are copied
+        nvme=ranks * _on_nvme(setting, share),
         checkpoint=_checkpoint(setting, plain),
         final=plain,
     )
@@ -78,8 +80,18 @@ def _offloaded(setting: Setting, share: float) -> float:
     if sharding.offload_optimizer == "cpu":
         found += (each + gradient_bytes(setting)) * share
     elif sharding.offload_optimizer == "nvme":
-        found += gradient_bytes(setting) * share + each * min(share, sharding.sub_group) * _NVME_BUFFERS
+        found += gradient_bytes(setting) * share + 4.0 * min(share, sharding.sub_group) * _NVME_BUFFERS
     if sharding.offload_params == "cpu":
+        found += frozen_bytes(setting) / setting.gpus
+    return found
+
+
+def _on_nvme(setting: Setting, share: float) -> float:
+    """Of one process: fp32 weights, moments and gradients, and the weights."""
+    sharding = setting.sharding
+    optimizer = (master_bytes(setting) + setting.optimizer_bytes + 4) * share
+    found = optimizer if sharding.offload_optimizer == "nvme" else 0.0
+    if sharding.offload_params == "nvme":
         found += frozen_bytes(setting) / setting.gpus
     return found
 

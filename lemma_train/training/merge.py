@@ -1,8 +1,8 @@
 """An adapter or a DeepSpeed checkpoint becomes a plain Hugging Face folder.
 
 Enters: a checkpoint folder. Leaves: a new folder that `AutoModelForCausalLM.from_pretrained` and inference servers load
-without PEFT or DeepSpeed, checked like a run's own result. It needs no GPU; joining DeepSpeed
-partitions holds the model twice in fp32 in RAM, everything else once.
+without PEFT or DeepSpeed, checked like a run's own result. It needs no GPU, and holds one shard of the result at a
+time; `merge_stream` says what is held whole.
 """
 
 import json
@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, cast
 from safetensors import SafetensorError
 
 from lemma_train.errors import InputError, first_line
+from lemma_train.training import merge_stream
 from lemma_train.training.checkpoints import is_complete
 from lemma_train.training.export import check_folder
+from lemma_train.training.merge_stream import Unread
 from lemma_train.training.model import agree_with_tokenizer, demand_every_tensor
 from lemma_train.training.trainer import TEMPLATE_FILE
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
@@ -40,14 +43,22 @@ def merge(checkpoint: Path, out: Path, dtype: str = "auto") -> None:
     if checkpoint.name.startswith("checkpoint-") and not is_complete(checkpoint):
         raise InputError(f"{checkpoint} is incomplete (a run was cut off while saving it); merge another one.")
     try:
-        model, tokenizer = _loaded(checkpoint, dtype)
+        model, state, tokenizer = _loaded(checkpoint, dtype)
     except InputError:
         raise
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{checkpoint} cannot be read: {first_line(error)}") from error
     staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        model.save_pretrained(staging)
+        try:
+            model.save_pretrained(staging, state_dict=state, max_shard_size=merge_stream.SHARD_SIZE)
+        except (
+            ValueError,
+            LookupError,
+            RuntimeError,
+            SafetensorError,
+        ) as error:  # tensors are read while they are written
+            raise InputError(f"{checkpoint} cannot be merged: {first_line(error)}") from error
         tokenizer.save_pretrained(staging)
         if (checkpoint / TEMPLATE_FILE).exists():
             shutil.copy(checkpoint / TEMPLATE_FILE, staging / TEMPLATE_FILE)
@@ -60,17 +71,19 @@ def merge(checkpoint: Path, out: Path, dtype: str = "auto") -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _loaded(checkpoint: Path, dtype: str) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+def _loaded(checkpoint: Path, dtype: str) -> "tuple[PreTrainedModel, Unread | None, PreTrainedTokenizerBase]":
+    """The model, its tensors where they are still to be read (else it holds them), and the tokenizer."""
     tokenizer = _tokenizer(checkpoint)
     if (checkpoint / "adapter_config.json").exists():
-        model = _merged_adapter(checkpoint, tokenizer, dtype)
-    elif (checkpoint / "latest").exists():
-        model = _from_zero(checkpoint, dtype)
+        model, state = _merged_adapter(checkpoint, tokenizer, dtype)
+    elif (checkpoint / "latest").exists() and not any(checkpoint.glob("*/offloaded_tensors")):
+        model, state = _from_zero(checkpoint, dtype)
     elif (checkpoint / "config.json").exists():
-        model = _load(str(checkpoint), dtype)
+        found = merge_stream.of_folder(str(checkpoint), dtype)
+        model, state = (found[0], Unread(*found)) if found else (_load(str(checkpoint), dtype), None)
     else:
         raise InputError(f"{checkpoint} holds neither an adapter, a DeepSpeed checkpoint nor a model.")
-    return model, tokenizer
+    return model, state, tokenizer
 
 
 def _tokenizer(checkpoint: Path) -> "PreTrainedTokenizerBase":
@@ -94,37 +107,57 @@ def _load(name: str, dtype: str, revision: str | None = None) -> "PreTrainedMode
     return model
 
 
-def _merged_adapter(checkpoint: Path, tokenizer: "PreTrainedTokenizerBase", dtype: str) -> "PreTrainedModel":
-    from peft import PeftModel, get_peft_model_state_dict
-    from peft.utils import load_peft_weights
+def _merged_adapter(
+    checkpoint: Path, tokenizer: "PreTrainedTokenizerBase", dtype: str
+) -> "tuple[PreTrainedModel, Unread | None]":
+    from peft import PeftModel
 
     adapter = json.loads((checkpoint / "adapter_config.json").read_text(encoding="utf-8"))
-    model = _load(adapter["base_model_name_or_path"], dtype, adapter.get("revision"))
+    name, revision = adapter["base_model_name_or_path"], adapter.get("revision")
+    found = merge_stream.of_folder(name, dtype, revision or "main")
+    plain = (
+        adapter.get("bias", "none") == "none"
+    )  # else it holds the base model's biases, which have no layer of their own
+    if found is not None and plain and len(tokenizer) <= found[0].config.get_text_config().vocab_size:
+        model, read = found
+        agree_with_tokenizer(model, tokenizer)
+        scaffold = merge_stream.scaffold(model)
+        adapted = PeftModel.from_pretrained(scaffold, str(checkpoint), low_cpu_mem_usage=True)
+        _demand_whole_adapter(checkpoint, adapted)
+        merged = merge_stream.of_adapter(adapted, read, model.dtype)
+        if merged is not None:
+            return model, Unread(model, merged)
+    model = _load(name, dtype, revision)
     agree_with_tokenizer(model, tokenizer)
     adapted = PeftModel.from_pretrained(model, str(checkpoint))
-    lacking = sorted(get_peft_model_state_dict(adapted).keys() - load_peft_weights(str(checkpoint)).keys())
+    _demand_whole_adapter(checkpoint, adapted)
+    return adapted.merge_and_unload(safe_merge=True), None
+
+
+def _demand_whole_adapter(checkpoint: Path, adapted: "PeftModel") -> None:
+    from peft import get_peft_model_state_dict
+    from peft.utils import load_peft_weights
+
+    stored = load_peft_weights(str(checkpoint), device="cpu")
+    lacking = sorted(get_peft_model_state_dict(adapted).keys() - stored.keys())
     if lacking:
         raise InputError(f"{checkpoint} lacks {len(lacking)} of the adapter's tensors, {lacking[0]} among them.")
-    return adapted.merge_and_unload(safe_merge=True)
 
 
-def _from_zero(checkpoint: Path, dtype: str) -> "PreTrainedModel":
+def _from_zero(checkpoint: Path, dtype: str) -> "tuple[PreTrainedModel, Unread]":
     """Join DeepSpeed's partitions: the fp32 master weights, not the bf16 copies."""
     import torch
     from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
-    from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+    from transformers import AutoConfig, GenerationConfig
 
     config = AutoConfig.from_pretrained(checkpoint)
-    state = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint))
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    result = model.load_state_dict(state, strict=False)
-    model.tie_weights()
-    tied = set(getattr(model, "_tied_weights_keys", None) or ())
-    missing = [name for name in result.missing_keys if name not in tied]
-    if missing or result.unexpected_keys:
-        raise InputError(
-            f"{checkpoint}: its partitions do not make up the model: {(missing or result.unexpected_keys)[0]}"
-        )
+    model = merge_stream.without_weights(config, getattr(torch, dtype) if dtype != "auto" else config.dtype)
+    if model is None:
+        raise InputError(f"{checkpoint}: DeepSpeed checkpoints of {config.model_type} are not supported.")
+    # ZeRO-3's partitions stay on disk, mapped, until a tensor is joined; those of the stages below are joined here.
+    partitions = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint), lazy_mode=True)
+    wrong = merge_stream.names_of(model) ^ (partitions.keys() - set(model.all_tied_weights_keys))
+    if wrong:
+        raise InputError(f"{checkpoint}: its partitions do not make up the model: {min(wrong)}")
     model.generation_config = GenerationConfig.from_pretrained(checkpoint)
-    wanted = config.dtype if dtype == "auto" else getattr(torch, dtype)
-    return model.to(wanted or torch.float32)
+    return model, Unread(model, lambda name: partitions[name].contiguous().to(model.dtype))

@@ -216,8 +216,8 @@ def _notes(recipe: Recipe, setting: Setting, launch: Launch, rows: Rows) -> list
         found.append("steps are counted as accelerate deals rows out by default, whatever accelerator_config says")
     if launch.environ.get("ACCELERATE_USE_DEEPSPEED"):
         found.append("where a change below names a DeepSpeed file, launch without the one of the configuration")
-    if setting.sharding.offload_optimizer == "nvme" or setting.sharding.offload_params == "nvme":
-        found.append("what is offloaded to NVMe needs room on that disk; it is not counted")
+    if "nvme" in (setting.sharding.offload_optimizer, setting.sharding.offload_params):
+        found.append("offloading to NVMe is counted after DeepSpeed's source; it has not been measured")
     if setting.cpu:
         found.append("this recipe trains on CPUs: memory per GPU means memory of one process")
     return found

@@ -101,6 +101,7 @@ def _host(plan: Plan) -> list[str]:
         *(_size(name, size) for name, size in parts if size),
         _size("in all, at the worst moment", kept.total_bytes),
         "disk, GiB",
+        *([_size("NVMe disk of each node", kept.nvme)] if kept.nvme else []),
         _size("each checkpoint", kept.checkpoint),
         _size("the final model", kept.final),
     ]

@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from lemma_train.errors import InputError, first_line
 from lemma_train.template import Renderer
-from lemma_train.training import checkpoints, launcher, prepare, starts
+from lemma_train.training import checkpoints, launcher, other_ranks, prepare, starts
 from lemma_train.training.checkpoints import Course
-from lemma_train.training.compatibility import deepspeed_config
+from lemma_train.training.compatibility import deepspeed_config, demand_nvme
 from lemma_train.training.evaluate_after import check_evaluations, evaluate_final
 from lemma_train.training.heartbeat import Beats, Heartbeat
 from lemma_train.training.lock import claim
 from lemma_train.training.preemption import StopSignals, StopTogether
 from lemma_train.training.recipe import Recipe
+from lemma_train.training.resume import checkpoint_to_resume
 from lemma_train.training.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def train(recipe: Recipe) -> None:
             if rank == 0:
                 starts.clear(recipe.output_dir)
         else:
-            checkpoint, notes = checkpoints.checkpoint_to_resume(recipe, course)
+            checkpoint, notes = checkpoint_to_resume(recipe, course)
             for note in notes:
                 logger.info(note)
             signals.checkpoint = checkpoint
@@ -126,6 +127,7 @@ def _train(
     started: float,
     watchers: "list[TrainerCallback]",
 ) -> None:
+    demand_nvme(recipe, os.environ)
     if deepspeed_config(recipe, os.environ) is not None:
         launcher.stand_alone_process_group()
     args = recipe.sft_config()
@@ -174,6 +176,9 @@ def _train(
         raise InputError(f"{recipe.path}: the trainer refuses the recipe: {first_line(error)}") from error
     if recipe["use_peft"] and not course.zero_stage:
         adapters_in_fp32(model)
+    former = other_ranks.former_course(checkpoint, course)
+    if checkpoint is not None and former is not None:
+        other_ranks.go_on(trainer, recipe, checkpoint, former, course)
     if recipe["compile_layers"]:
         compile_layers(model)
     for callback in (MetricsFile(recipe.output_dir), *watchers):

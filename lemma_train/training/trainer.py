@@ -16,7 +16,7 @@ from trl import SFTTrainer
 from trl.trainer.utils import add_fused_lm_head
 
 from lemma_train.template import IGNORED, Renderer
-from lemma_train.training import checkpoints, head, row_order
+from lemma_train.training import checkpoints, head, other_ranks, row_order
 from lemma_train.training.checkpoints import Course
 from lemma_train.training.collator import WEIGHT_UNIT, WEIGHTS, WeightedCollator
 from lemma_train.training.throughput import Throughput
@@ -261,20 +261,19 @@ class LemmaTrainer(SFTTrainer):
             "trl_tokens": self._total_train_tokens,
             "trl_metrics": self._metrics["train"],
         }
-        self._unlogged_file(output_dir).write_text(json.dumps(unlogged), encoding="utf-8")
+        file = Path(output_dir) / f"unlogged_{self.args.process_index}.json"
+        file.write_text(json.dumps(unlogged), encoding="utf-8")
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         super()._load_rng_state(checkpoint)
-        if checkpoint is not None and (file := self._unlogged_file(checkpoint)).exists():
-            unlogged = json.loads(file.read_text(encoding="utf-8"))
+        files = list(Path(checkpoint).glob("unlogged_*.json")) if checkpoint is not None else []
+        unlogged = other_ranks.unlogged_share(files, self.args.process_index, self.args.world_size)
+        if unlogged is not None:
             self._tr_loss += unlogged["loss"]
             self._globalstep_last_logged = unlogged["logged_step"]
             self.throughput.restore(unlogged["throughput"])
             self._total_train_tokens = unlogged["trl_tokens"]
             self._metrics["train"].update(unlogged["trl_metrics"])
-
-    def _unlogged_file(self, folder: str) -> Path:
-        return Path(folder) / f"unlogged_{self.args.process_index}.json"
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         super()._save(output_dir, state_dict)
