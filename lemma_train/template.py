@@ -9,10 +9,12 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lemma_train.errors import InputError
+from lemma_train.token_rows import Encoded, EncodedRows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -38,19 +40,6 @@ _WRAPPED = re.compile(
 _OPENING_PHRASE = re.compile(r"\s*Let's think step by step\.?\s*")
 _INPUT_HEADER = re.compile(r"\n+### Input:[ \t]*\n")  # Alpaca's second field, joined as `records` joins it
 _MARKER = re.compile(r"^### (?:Instruction|Response):", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """One row as the trainer sees it; the three lists have the same length.
-
-    labels: the token id where the token is supervised, -100 elsewhere.
-    loss_weights: the factor on each token's loss, or None where every supervised token counts 1.
-    """
-
-    input_ids: list[int]
-    labels: list[int]
-    loss_weights: list[float] | None = None
 
 
 class Renderer:
@@ -96,6 +85,7 @@ class Renderer:
         if self._prompt_format is None:  # a chat prompt is read with every special token of the vocabulary
             specials |= {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
         self._specials = sorted({t for t in specials if len(t) > 2}, key=len, reverse=True)
+        self._special_begins = sorted({token[:2] for token in self._specials})
         self._check_round_trip()
 
     def prompt_text(self, instruction: str, shots: Sequence[tuple[str, str]] = ()) -> str:
@@ -155,6 +145,17 @@ class Renderer:
         error_spans: Sequence[tuple[int, int] | None] | None = None,
         error_span_weight: float = 1.0,
     ) -> list[Encoded]:
+        """The rows of `encode_rows`, each in lists of its own."""
+        rows = self.encode_rows(instructions, outputs, error_spans, error_span_weight)
+        return [rows.row(i) for i in range(len(rows))]
+
+    def encode_rows(
+        self,
+        instructions: Sequence[str],
+        outputs: Sequence[str],
+        error_spans: Sequence[tuple[int, int] | None] | None = None,
+        error_span_weight: float = 1.0,
+    ) -> EncodedRows:
         """Prompt and completion are tokenised apart and their ids joined; EOS comes last and is always supervised.
 
         Args:
@@ -166,31 +167,34 @@ class Renderer:
         Returns:
             n rows; prompt tokens carry the label -100.
         """
+        weighted, eos = error_span_weight != 1.0, self.tokenizer.eos_token_id
         prompts = self._ids([self.prompt_text(text) for text in instructions], prompt=True)
         texts = [self._spelled_separator + text for text in outputs]
-        completions = self._tokenize(texts, split_special_tokens=True, return_offsets_mapping=error_span_weight != 1.0)
-        shift = len(self._spelled_separator)
-        eos = self.tokenizer.eos_token_id
-        rows = []
-        for i, prompt in enumerate(prompts):
-            span = error_spans[i] if error_spans is not None and error_span_weight != 1.0 else None
-            input_ids = self._bos + prompt
-            labels = [IGNORED] * len(input_ids)
-            weights = [1.0] * len(input_ids)
-            completion = completions["input_ids"][i]
-            offsets = completions["offset_mapping"][i] if span else [(0, 0)] * len(completion)
-            for token, (start, end) in zip(completion, offsets, strict=True):
-                # A token that only touches the span with one character is still partly wrong text: it belongs to it.
-                wrong = span is not None and start - shift < span[1] and max(end, start + 1) - shift > span[0]
-                weight = error_span_weight if wrong else 1.0
-                input_ids.append(token)
-                labels.append(token if weight else IGNORED)
-                weights.append(weight)
-            input_ids.append(eos)
-            labels.append(eos)
-            weights.append(1.0)
-            rows.append(Encoded(input_ids, labels, weights if error_span_weight not in (0.0, 1.0) else None))
-        return rows
+        completions = self._tokenize(texts, split_special_tokens=True, return_offsets_mapping=weighted)
+        joined: list[int] = []
+        supervised, starts = [], [0]  # where the labels begin in each row, and where the rows do
+        for prompt, completion in zip(prompts, completions["input_ids"], strict=True):
+            joined += self._bos
+            joined += prompt
+            supervised.append(len(joined))
+            joined += completion
+            joined.append(eos)
+            starts.append(len(joined))
+        input_ids = np.array(joined, dtype=np.int32)
+        labels, weights = input_ids.copy(), np.ones(len(joined) if weighted else 0)
+        for i, first in enumerate(supervised):
+            labels[starts[i] : first] = IGNORED
+            span = error_spans[i] if error_spans is not None and weighted else None
+            if span is None or first == starts[i + 1] - 1:
+                continue
+            begins, ends = np.array(completions["offset_mapping"][i]).T - len(self._spelled_separator)
+            # A token that only touches the span with one character is still partly wrong text: it belongs to it.
+            wrong = np.flatnonzero((begins < span[1]) & (np.maximum(ends, begins + 1) > span[0]))
+            weights[first + wrong] = error_span_weight
+            if not error_span_weight:
+                labels[first + wrong] = IGNORED
+        told = weights if error_span_weight not in (0.0, 1.0) else None
+        return EncodedRows(input_ids, labels, told, np.array(starts, dtype=np.int32))
 
     def unwrap(self, instruction: str, output: str) -> tuple[str, str, bool]:
         """Take a template off an instruction that already holds one, so that it is never wrapped twice.
@@ -216,6 +220,8 @@ class Renderer:
 
     def special_token_in(self, text: str) -> str | None:
         """The first special token of the vocabulary that `text` spells out, or None."""
+        if not any(begin in text for begin in self._special_begins):
+            return None  # Llama 3 has 256 special tokens, and hardly a text holds their "<|"
         return next((token for token in self._specials if token in text), None)
 
     def description(self) -> dict[str, str | bool]:
