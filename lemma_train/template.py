@@ -8,13 +8,14 @@ completion. It reads no files and knows no data format.
 import hashlib
 import json
 import re
+from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lemma_train.errors import InputError
-from lemma_train.token_rows import Encoded, EncodedRows
+from lemma_train.token_rows import Encoded, EncodedRows, Tokenized, tokenize
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -145,17 +146,6 @@ class Renderer:
         error_spans: Sequence[tuple[int, int] | None] | None = None,
         error_span_weight: float = 1.0,
     ) -> list[Encoded]:
-        """The rows of `encode_rows`, each in lists of its own."""
-        rows = self.encode_rows(instructions, outputs, error_spans, error_span_weight)
-        return [rows.row(i) for i in range(len(rows))]
-
-    def encode_rows(
-        self,
-        instructions: Sequence[str],
-        outputs: Sequence[str],
-        error_spans: Sequence[tuple[int, int] | None] | None = None,
-        error_span_weight: float = 1.0,
-    ) -> EncodedRows:
         """Prompt and completion are tokenised apart and their ids joined; EOS comes last and is always supervised.
 
         Args:
@@ -167,32 +157,48 @@ class Renderer:
         Returns:
             n rows; prompt tokens carry the label -100.
         """
+        rows = self.join(self.tokenize(instructions, outputs), error_spans, error_span_weight)
+        return [rows.row(i) for i in range(len(rows))]
+
+    def tokenize(self, instructions: Sequence[str], outputs: Sequence[str]) -> Tokenized:
+        """The first half of `encode_batch`: prompts and completions apart. Almost all of it runs beside Python."""
+        prompts = [self.prompt_text(text) for text in instructions]
+        completions = [self._spelled_separator + text for text in outputs]
+        return Tokenized(
+            tokenize(self.tokenizer, prompts, special_stay_text=self._prompt_format is not None),
+            tokenize(self.tokenizer, completions, special_stay_text=True),
+        )
+
+    def join(
+        self,
+        tokenized: Tokenized,
+        error_spans: Sequence[tuple[int, int] | None] | None = None,
+        error_span_weight: float = 1.0,
+    ) -> EncodedRows:
+        """The second half of `encode_batch`: ids, labels and weights, in flat arrays."""
         weighted, eos = error_span_weight != 1.0, self.tokenizer.eos_token_id
-        prompts = self._ids([self.prompt_text(text) for text in instructions], prompt=True)
-        texts = [self._spelled_separator + text for text in outputs]
-        completions = self._tokenize(texts, split_special_tokens=True, return_offsets_mapping=weighted)
-        joined: list[int] = []
+        ids = array("i")
         supervised, starts = [], [0]  # where the labels begin in each row, and where the rows do
-        for prompt, completion in zip(prompts, completions["input_ids"], strict=True):
-            joined += self._bos
-            joined += prompt
-            supervised.append(len(joined))
-            joined += completion
-            joined.append(eos)
-            starts.append(len(joined))
-        input_ids = np.array(joined, dtype=np.int32)
-        labels, weights = input_ids.copy(), np.ones(len(joined) if weighted else 0)
+        for prompt, completion in zip(tokenized.prompts, tokenized.completions, strict=True):
+            ids.fromlist(self._bos)
+            ids.fromlist(prompt.ids)
+            supervised.append(len(ids))
+            ids.fromlist(completion.ids)
+            ids.append(eos)
+            starts.append(len(ids))
+        input_ids = np.asarray(ids)  # the same memory
+        labels, weights = input_ids.copy(), np.ones(len(ids) if weighted else 0)
         for i, first in enumerate(supervised):
             labels[starts[i] : first] = IGNORED
             span = error_spans[i] if error_spans is not None and weighted else None
             if span is None or first == starts[i + 1] - 1:
                 continue
-            begins, ends = np.array(completions["offset_mapping"][i]).T - len(self._spelled_separator)
+            begins, ends = np.array(tokenized.completions[i].offsets).T - len(self._spelled_separator)
             # A token that only touches the span with one character is still partly wrong text: it belongs to it.
-            wrong = np.flatnonzero((begins < span[1]) & (np.maximum(ends, begins + 1) > span[0]))
-            weights[first + wrong] = error_span_weight
+            wrong = first + np.flatnonzero((begins < span[1]) & (np.maximum(ends, begins + 1) > span[0]))
+            weights[wrong] = error_span_weight
             if not error_span_weight:
-                labels[first + wrong] = IGNORED
+                labels[wrong] = IGNORED
         told = weights if error_span_weight not in (0.0, 1.0) else None
         return EncodedRows(input_ids, labels, told, np.array(starts, dtype=np.int32))
 
@@ -268,15 +274,10 @@ class Renderer:
                 "set eos_token to the token that ends a turn."
             )
 
-    def _tokenize(self, texts: list[str], **options: bool) -> dict[str, list]:
-        return self.tokenizer(
-            texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False, **options
-        )
-
     def _ids(self, texts: list[str], prompt: bool) -> list[list[int]]:
         # A chat prompt needs its special tokens read as such; everywhere else text must stay text.
         special_stay_text = not (prompt and self._prompt_format is None)
-        return self._tokenize(texts, split_special_tokens=special_stay_text)["input_ids"]
+        return [found.ids for found in tokenize(self.tokenizer, texts, special_stay_text)]
 
     def _check_round_trip(self) -> None:
         row = self.encode("What is 2 + 3?", "It is 5.")

@@ -1,12 +1,44 @@
-"""Rows as the trainer sees them: token ids, labels and loss weights, one row or many end to end.
+"""Rows on their way from text to what the trainer sees: token ids, labels and loss weights.
 
-Enters: what `template` has decided about each token. Leaves: `Encoded`, one row in lists, and `EncodedRows`, many rows
-in flat arrays, which take a ninth of the lists' memory and go to Arrow as they are. It decides about no token.
+Enters: texts, and what `template` decides about each token. Leaves: `Tokenized`, what the tokenizer found; `Encoded`,
+one row in lists; and `EncodedRows`, many rows in flat arrays, which take a ninth of the lists' memory and go to Arrow
+as they are. It decides about no token itself.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Tokenized:
+    """What the tokenizer found in n prompts and n completions."""
+
+    prompts: "list[Encoding]"
+    completions: "list[Encoding]"
+
+
+def tokenize(tokenizer: "PreTrainedTokenizerBase", texts: list[str], special_stay_text: bool) -> "list[Encoding]":
+    """Texts as they stand: no token added, none cut off, none for padding.
+
+    It is what calling the tokenizer comes to, less its lists of each row's every property, which take Python longer to
+    make than the rest of a row. The threads of the call need no interpreter; TOKENIZERS_PARALLELISM=false ends them.
+
+    special_stay_text: what spells a special token is tokenised as any other text.
+    """
+    backend = tokenizer.backend_tokenizer
+    if backend.truncation is not None:
+        backend.no_truncation()
+    if backend.padding is not None:
+        backend.no_padding()
+    if backend.encode_special_tokens != special_stay_text:
+        backend.encode_special_tokens = special_stay_text
+    return backend.encode_batch(texts, add_special_tokens=False)
 
 
 @dataclass(frozen=True)

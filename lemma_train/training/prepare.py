@@ -116,10 +116,12 @@ def prepare(recipe: Recipe, renderer: Renderer, wanted: str | None = None) -> Pr
 
 
 def find_prepared(folder: Path, wanted: str) -> Prepared | None:
-    """The prepared set in `folder` where it is whole and has the wanted fingerprint, else None."""
+    """The prepared set in `folder` where it is whole and has the wanted fingerprint, else None.
+
+    Whole means that every file has the size that it was written with; no library of data sets is imported to say so.
+    """
     try:
         prepared = _opened(folder)
-        prepared.load()
         whole = all((folder / name).stat().st_size == size for name, size in prepared.report["files"].items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # missing, cut short, or not our report
         return None

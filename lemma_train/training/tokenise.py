@@ -13,14 +13,14 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lemma_train.errors import InputError
 from lemma_train.records import Trajectory
 from lemma_train.template import IGNORED, Renderer
-from lemma_train.token_rows import EncodedRows
+from lemma_train.token_rows import EncodedRows, Tokenized
 from lemma_train.training.lint import Linter, Rejection
 from lemma_train.training.mixture import question_hash
 from lemma_train.training.recipe import Recipe
@@ -65,27 +65,21 @@ def tokenise(
     import pyarrow as pa
     from datasets import Dataset
 
-    weight = recipe["error_span_weight"]
-    schema = _schema(weighted=weight not in (0.0, 1.0))
+    schema = _schema(weighted=recipe["error_span_weight"] not in (0.0, 1.0))
     with (
         pa.OSFile(str(scratch), "wb") as sink,
         pa.ipc.new_stream(sink, schema) as stream,
         _Rejected(folder) as rejected,
         ThreadPoolExecutor(1) as worker,
     ):
-        written = _Written(recipe, linter, rejected, stream, schema)
-        ahead: tuple[Batch, Future[EncodedRows]] | None = None
+        written = _Written(recipe, renderer, linter, rejected, stream, schema)
+        ahead: tuple[Batch, Future[Tokenized]] | None = None
         for batch in _batches(_linted(sources, linter, rejected)):
-            encoding = worker.submit(
-                renderer.encode_rows,
-                [row.instruction for _, _, row in batch],
-                [row.output for _, _, row in batch],
-                [row.error_span for _, _, row in batch],
-                weight,
-            )
+            texts = [row.instruction for _, _, row in batch], [row.output for _, _, row in batch]
+            found = worker.submit(renderer.tokenize, *texts)
             if ahead is not None:
                 written.add(ahead[0], ahead[1].result())
-            ahead = batch, encoding
+            ahead = batch, found
         if ahead is not None:
             written.add(ahead[0], ahead[1].result())
     return Tokenised(
@@ -109,14 +103,25 @@ def _schema(weighted: bool) -> "pa.Schema":
 class _Written:
     """Writes encoded batches to the Arrow stream, without their over-long rows, and notes what `Tokenised` tells."""
 
-    def __init__(self, recipe: Recipe, linter: Linter, rejected: "_Rejected", stream: Any, schema: "pa.Schema"):
-        self.recipe, self.linter, self.rejected, self.stream, self.schema = recipe, linter, rejected, stream, schema
+    def __init__(
+        self,
+        recipe: Recipe,
+        renderer: Renderer,
+        linter: Linter,
+        rejected: "_Rejected",
+        stream: "pa.RecordBatchStreamWriter",
+        schema: "pa.Schema",
+    ):
+        self.recipe, self.renderer, self.linter = recipe, renderer, linter
+        self.rejected, self.stream, self.schema = rejected, stream, schema
         # Lists of Python's numbers would take five times the memory.
         self.origins, self.questions, self.supervised = array("i"), array("Q"), array("i")
 
-    def add(self, batch: Batch, encoded: EncodedRows) -> None:
+    def add(self, batch: Batch, tokenized: Tokenized) -> None:
         import pyarrow as pa
 
+        spans = [row.error_span for _, _, row in batch]
+        encoded = self.renderer.join(tokenized, spans, self.recipe["error_span_weight"])
         fits = self._fits(batch, encoded)
         batch, encoded = [entry for entry, fit in zip(batch, fits, strict=True) if fit], encoded.only(fits)
         if not batch:
