@@ -10,6 +10,7 @@ import json
 import re
 from array import array
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -193,7 +194,8 @@ class Renderer:
             span = error_spans[i] if error_spans is not None and weighted else None
             if span is None or first == starts[i + 1] - 1:
                 continue
-            begins, ends = np.array(tokenized.completions[i].offsets).T - len(self._spelled_separator)
+            edges = np.fromiter(chain.from_iterable(tokenized.completions[i].offsets), dtype=np.int32)
+            begins, ends = edges[::2] - len(self._spelled_separator), edges[1::2] - len(self._spelled_separator)
             # A token that only touches the span with one character is still partly wrong text: it belongs to it.
             wrong = first + np.flatnonzero((begins < span[1]) & (np.maximum(ends, begins + 1) > span[0]))
             weights[wrong] = error_span_weight
