@@ -54,10 +54,6 @@ def _prepare(known: argparse.Namespace, overrides: list[str]) -> None:
 def _plan(known: argparse.Namespace, overrides: list[str]) -> None:
     import json
 
-    if "transformers" not in sys.modules:
-        # transformers imports PEFT with the fields of TrainingArguments, which takes longer than all the rest; this
-        # process ends with the plan and needs no more than the fields.
-        sys.modules.setdefault("peft", None)  # type: ignore[arg-type] # Python's own way to say: not importable
     from lemma_train.training.plan import USUAL_MFU, USUAL_TFLOPS, Hardware, as_dict, make_plan
     from lemma_train.training.plan_launch import find_launch
     from lemma_train.training.plan_text import as_text

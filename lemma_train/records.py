@@ -253,6 +253,22 @@ def _check_answer(trajectory: Trajectory) -> None:
     if trajectory.answer is None or not _WHOLE_NUMBER.fullmatch(trajectory.answer):
         return
     right_part = trajectory.output[trajectory.error_span[1] if trajectory.error_span else 0 :]
+    if _stands_alone(trajectory.answer, right_part):
+        return
     stated = {float(found.replace(",", "")) for found in _NUMBER.findall(_LATEX_THOUSANDS.sub("", right_part))}
     if float(trajectory.answer.lstrip("-\u2212$").replace(",", "")) not in stated:
         raise RowError("answer_not_in_output", f"the output never reaches the promised answer {trajectory.answer!r}")
+
+
+def _stands_alone(number: str, text: str) -> bool:
+    """Whether the last place that spells `number` is surely that number whole; a quick yes to most rows.
+
+    No only means that the text has to be read: the number may be written in another way, or stand elsewhere.
+    """
+    start = text.rfind(number)
+    if start < 0 or not number.isdecimal():
+        return False
+    before, after = text[max(0, start - 2) : start], text[start + len(number) : start + len(number) + 2]
+    part_of_longer = before[-1:] in ("}", ".", ",") or before[-1:].isdigit() or before[:1] == "\\"
+    goes_on = after[:1] in (",", "{", "\\") or after[:1].isdigit() or (after[:1] == "." and after[1:].isdigit())
+    return not (part_of_longer or goes_on)

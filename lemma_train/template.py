@@ -8,11 +8,15 @@ completion. It reads no files and knows no data format.
 import hashlib
 import json
 import re
+from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lemma_train.errors import InputError
+from lemma_train.token_rows import Encoded, EncodedRows, Tokenized, tokenize
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -38,19 +42,6 @@ _WRAPPED = re.compile(
 _OPENING_PHRASE = re.compile(r"\s*Let's think step by step\.?\s*")
 _INPUT_HEADER = re.compile(r"\n+### Input:[ \t]*\n")  # Alpaca's second field, joined as `records` joins it
 _MARKER = re.compile(r"^### (?:Instruction|Response):", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """One row as the trainer sees it; the three lists have the same length.
-
-    labels: the token id where the token is supervised, -100 elsewhere.
-    loss_weights: the factor on each token's loss, or None where every supervised token counts 1.
-    """
-
-    input_ids: list[int]
-    labels: list[int]
-    loss_weights: list[float] | None = None
 
 
 class Renderer:
@@ -96,6 +87,7 @@ class Renderer:
         if self._prompt_format is None:  # a chat prompt is read with every special token of the vocabulary
             specials |= {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
         self._specials = sorted({t for t in specials if len(t) > 2}, key=len, reverse=True)
+        self._special_begins = sorted({token[:2] for token in self._specials})
         self._check_round_trip()
 
     def prompt_text(self, instruction: str, shots: Sequence[tuple[str, str]] = ()) -> str:
@@ -166,31 +158,51 @@ class Renderer:
         Returns:
             n rows; prompt tokens carry the label -100.
         """
-        prompts = self._ids([self.prompt_text(text) for text in instructions], prompt=True)
-        texts = [self._spelled_separator + text for text in outputs]
-        completions = self._tokenize(texts, split_special_tokens=True, return_offsets_mapping=error_span_weight != 1.0)
-        shift = len(self._spelled_separator)
-        eos = self.tokenizer.eos_token_id
-        rows = []
-        for i, prompt in enumerate(prompts):
-            span = error_spans[i] if error_spans is not None and error_span_weight != 1.0 else None
-            input_ids = self._bos + prompt
-            labels = [IGNORED] * len(input_ids)
-            weights = [1.0] * len(input_ids)
-            completion = completions["input_ids"][i]
-            offsets = completions["offset_mapping"][i] if span else [(0, 0)] * len(completion)
-            for token, (start, end) in zip(completion, offsets, strict=True):
-                # A token that only touches the span with one character is still partly wrong text: it belongs to it.
-                wrong = span is not None and start - shift < span[1] and max(end, start + 1) - shift > span[0]
-                weight = error_span_weight if wrong else 1.0
-                input_ids.append(token)
-                labels.append(token if weight else IGNORED)
-                weights.append(weight)
-            input_ids.append(eos)
-            labels.append(eos)
-            weights.append(1.0)
-            rows.append(Encoded(input_ids, labels, weights if error_span_weight not in (0.0, 1.0) else None))
-        return rows
+        rows = self.join(self.tokenize(instructions, outputs), error_spans, error_span_weight)
+        return [rows.row(i) for i in range(len(rows))]
+
+    def tokenize(self, instructions: Sequence[str], outputs: Sequence[str]) -> Tokenized:
+        """The first half of `encode_batch`: prompts and completions apart. Almost all of it runs beside Python."""
+        prompts = [self.prompt_text(text) for text in instructions]
+        completions = [self._spelled_separator + text for text in outputs]
+        return Tokenized(
+            tokenize(self.tokenizer, prompts, special_stay_text=self._prompt_format is not None),
+            tokenize(self.tokenizer, completions, special_stay_text=True),
+        )
+
+    def join(
+        self,
+        tokenized: Tokenized,
+        error_spans: Sequence[tuple[int, int] | None] | None = None,
+        error_span_weight: float = 1.0,
+    ) -> EncodedRows:
+        """The second half of `encode_batch`: ids, labels and weights, in flat arrays."""
+        weighted, eos = error_span_weight != 1.0, self.tokenizer.eos_token_id
+        ids = array("i")
+        supervised, starts = [], [0]  # where the labels begin in each row, and where the rows do
+        for prompt, completion in zip(tokenized.prompts, tokenized.completions, strict=True):
+            ids.fromlist(self._bos)
+            ids.fromlist(prompt.ids)
+            supervised.append(len(ids))
+            ids.fromlist(completion.ids)
+            ids.append(eos)
+            starts.append(len(ids))
+        input_ids = np.asarray(ids)  # the same memory
+        labels, weights = input_ids.copy(), np.ones(len(ids) if weighted else 0)
+        for i, first in enumerate(supervised):
+            labels[starts[i] : first] = IGNORED
+            span = error_spans[i] if error_spans is not None and weighted else None
+            if span is None or first == starts[i + 1] - 1:
+                continue
+            edges = np.fromiter(chain.from_iterable(tokenized.completions[i].offsets), dtype=np.int32)
+            begins, ends = edges[::2] - len(self._spelled_separator), edges[1::2] - len(self._spelled_separator)
+            # A token that only touches the span with one character is still partly wrong text: it belongs to it.
+            wrong = first + np.flatnonzero((begins < span[1]) & (np.maximum(ends, begins + 1) > span[0]))
+            weights[wrong] = error_span_weight
+            if not error_span_weight:
+                labels[wrong] = IGNORED
+        told = weights if error_span_weight not in (0.0, 1.0) else None
+        return EncodedRows(input_ids, labels, told, np.array(starts, dtype=np.int32))
 
     def unwrap(self, instruction: str, output: str) -> tuple[str, str, bool]:
         """Take a template off an instruction that already holds one, so that it is never wrapped twice.
@@ -216,6 +228,8 @@ class Renderer:
 
     def special_token_in(self, text: str) -> str | None:
         """The first special token of the vocabulary that `text` spells out, or None."""
+        if not any(begin in text for begin in self._special_begins):
+            return None  # Llama 3 has 256 special tokens, and hardly a text holds their "<|"
         return next((token for token in self._specials if token in text), None)
 
     def description(self) -> dict[str, str | bool]:
@@ -262,15 +276,10 @@ class Renderer:
                 "set eos_token to the token that ends a turn."
             )
 
-    def _tokenize(self, texts: list[str], **options: bool) -> dict[str, list]:
-        return self.tokenizer(
-            texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False, **options
-        )
-
     def _ids(self, texts: list[str], prompt: bool) -> list[list[int]]:
         # A chat prompt needs its special tokens read as such; everywhere else text must stay text.
         special_stay_text = not (prompt and self._prompt_format is None)
-        return self._tokenize(texts, split_special_tokens=special_stay_text)["input_ids"]
+        return [found.ids for found in tokenize(self.tokenizer, texts, special_stay_text)]
 
     def _check_round_trip(self) -> None:
         row = self.encode("What is 2 + 3?", "It is 5.")

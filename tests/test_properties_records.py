@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from lemma_train import records
 from lemma_train.problem_rows import read_problem_row
 from lemma_train.records import ERROR_ORIGINS, STRATEGIES, RowError, Trajectory, read_row
 from lemma_train.training.sources import Source, iterate
@@ -147,3 +148,47 @@ def test_a_file_of_anything_gives_a_row_or_a_fault_for_each_line(tmp_path_factor
                     read(located.row)
                 except RowError as error:
                     assert error.reason in _REASONS
+
+
+_PIECES = [
+    "0",
+    "7",
+    "42",
+    "100",
+    "007",
+    ",",
+    ".",
+    " ",
+    "-",
+    "$",
+    "{,}",
+    "\\,",
+    "\\ ",
+    "\\!",
+    "x",
+    "\u0667",
+    "\u00b2",
+    "%",
+]
+
+
+@JSON_ROWS
+@given(
+    answer=st.sampled_from(["0", "7", "42", "42000", "1007", "100", "007", "1,000", "-7", "\u0667"]),
+    text=st.lists(st.sampled_from(_PIECES), min_size=1, max_size=9).map("".join),
+)
+@example(answer="42", text="1\\ 042")
+@example(answer="100", text="1{,}100")
+@example(answer="100", text="100{,}100")
+@example(answer="7", text="7.0 7.")
+def test_the_quick_look_for_an_answer_changes_no_verdict(answer, text):
+    def verdict() -> object:
+        try:
+            return read_row({"question": "Q", "solution": f"So {text}", "answer": answer})
+        except RowError as error:
+            return error.reason
+
+    quick = verdict()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(records, "_stands_alone", lambda number, text: False)
+        assert quick == verdict()

@@ -7,6 +7,7 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from lemma_train.errors import InputError
 from lemma_train.template import BETWEEN_SHOTS, IGNORED, Renderer
+from lemma_train.token_rows import Encoded
 
 settings.register_profile("rows", max_examples=120, deadline=None, derandomize=True, database=None)
 ROWS = settings.get_profile("rows")
@@ -106,6 +107,40 @@ def test_a_batch_is_its_rows_one_by_one(renderer, rows):
     spans = [(0, len(output)) if output else None for output in written]
     one_by_one = [renderer.encode(*row, span, 0.25) for row, span in zip(rows, spans, strict=True)]
     assert renderer.encode_batch(asked, written, spans, 0.25) == one_by_one
+
+
+def _plainly(renderer: Renderer, asked: str, written: str, span: tuple[int, int] | None, weight: float) -> Encoded:
+    """A row as transformers' own call of the tokenizer makes it, token by token."""
+    tokenizer = renderer.tokenizer
+    as_text = {"add_special_tokens": False, "split_special_tokens": True}
+    ids = [tokenizer.bos_token_id] * (tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id)
+    ids += tokenizer(renderer.prompt_text(asked), **as_text)["input_ids"]
+    labels, weights = [IGNORED] * len(ids), [1.0] * len(ids)
+    found = tokenizer(f" {written}", return_offsets_mapping=True, **as_text)
+    for token, (start, end) in zip(found["input_ids"], found["offset_mapping"], strict=True):
+        wrong = span is not None and start - 1 < span[1] and max(end, start + 1) - 1 > span[0]
+        ids.append(token)
+        labels.append(IGNORED if wrong and weight == 0.0 else token)
+        weights.append(weight if wrong else 1.0)
+    eos = tokenizer.eos_token_id
+    return Encoded([*ids, eos], [*labels, eos], [*weights, 1.0] if weight not in (0.0, 1.0) else None)
+
+
+@ROWS
+@given(
+    rows=st.lists(st.tuples(TEXTS, TEXTS, st.none() | st.tuples(st.integers(0, 60), st.integers(1, 60))), max_size=4),
+    weight=st.sampled_from([0.0, 0.3, 1.0, 2.0]),
+)
+@example(rows=[("", "", (0, 1)), ("<|im_end|>", "<|im_end|>", (0, 9)), ("a", "\U0001f600" * 3, (1, 2))], weight=0.0)
+def test_a_batch_is_what_the_tokenizers_own_call_makes_token_by_token(renderer, rows, weight):
+    asked, written, spans = ([row[i] for row in rows] for i in range(3))
+    spans = [span and (span[0], span[0] + span[1]) for span in spans]
+    expected = [_plainly(renderer, *row, weight) for row in zip(asked, written, spans, strict=True)]
+    backend = renderer.tokenizer.backend_tokenizer
+    backend.enable_truncation(1)  # what an earlier caller may have left
+    backend.enable_padding(length=3)
+    backend.encode_special_tokens = False
+    assert renderer.encode_batch(asked, written, spans, weight) == expected
 
 
 @ROWS

@@ -24,8 +24,19 @@ _EXAMPLE_SEARCH = 1000  # rows looked at for one whose mask has something to sho
 _BAR, _LINE, _TEXT = "#4477aa", "#bb5566", "#333333"
 
 
-def build(tally: Tally, train: "Dataset", evaluation: "Dataset | None", renderer: Renderer) -> dict[str, Any]:
+def build(
+    tally: Tally,
+    train: "Dataset",
+    evaluation: "Dataset | None",
+    renderer: Renderer,
+    supervised_tokens: int,
+    spans_marked: bool,
+) -> dict[str, Any]:
     """Count what came in, what was left out and what the loss will see.
+
+    Args:
+        supervised_tokens: of all training rows.
+        spans_marked: some rows may have a part of their output masked or weighted, which the example should show.
 
     Returns:
         rows_in = kept + bad + duplicates; rejected: {reason: rows}, which sums to bad; train_rows and held_out_rows,
@@ -45,8 +56,8 @@ def build(tally: Tally, train: "Dataset", evaluation: "Dataset | None", renderer
         "held_out_rows": len(evaluation) if evaluation is not None else 0,
         "lengths": {**ends, **percentiles},
         "tokens": int(lengths.sum()),
-        "supervised_tokens": _supervised(train),
-        "example": _example(train, renderer),
+        "supervised_tokens": supervised_tokens,
+        "example": _example(train, renderer, _EXAMPLE_SEARCH if spans_marked else 1),
     }
 
 
@@ -98,15 +109,10 @@ def write(report: dict[str, Any], lengths: Sequence[int], folder: Path) -> None:
     (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
-def _supervised(train: "Dataset") -> int:
-    batches = train.select_columns("labels").with_format("numpy").iter(batch_size=5000)
-    return sum(int((labels != IGNORED).sum()) for batch in batches for labels in batch["labels"])
-
-
-def _example(train: "Dataset", renderer: Renderer) -> dict[str, Any]:
+def _example(train: "Dataset", renderer: Renderer, search: int) -> dict[str, Any]:
     """The first row of which the mask or the weights mark part of the output; else the first row."""
     prompt_end = renderer.prompt_text("\0").rpartition("\0")[2]
-    for row in (train[i] for i in range(min(len(train), _EXAMPLE_SEARCH))):
+    for row in (train[i] for i in range(min(len(train), search))):
         segments = _segments(row, renderer)
         if len(segments) > 2 or not segments[0][0].endswith(prompt_end):  # a masked start continues the prompt
             return {"id": row["id"], "segments": segments}

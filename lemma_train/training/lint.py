@@ -133,6 +133,8 @@ class Linter:
 def _without_template(row: Trajectory, instruction: str, output: str) -> Trajectory:
     lead = len(row.output) - len(output.lstrip())
     output = output.strip()
+    if (instruction, output) == (row.instruction, row.output):
+        return row
     span = row.error_span
     if span is not None:
         # Nothing of the wrong part is left where it lay in the template's own phrase.

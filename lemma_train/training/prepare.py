@@ -116,10 +116,12 @@ def prepare(recipe: Recipe, renderer: Renderer, wanted: str | None = None) -> Pr
 
 
 def find_prepared(folder: Path, wanted: str) -> Prepared | None:
-    """The prepared set in `folder` where it is whole and has the wanted fingerprint, else None."""
+    """The prepared set in `folder` where it is whole and has the wanted fingerprint, else None.
+
+    Whole means that every file has the size that it was written with; no library of data sets is imported to say so.
+    """
     try:
         prepared = _opened(folder)
-        prepared.load()
         whole = all((folder / name).stat().st_size == size for name, size in prepared.report["files"].items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # missing, cut short, or not our report
         return None
@@ -177,27 +179,31 @@ def _write(recipe: Recipe, renderer: Renderer, wanted: str, folder: Path, scratc
         datasets.disable_progress_bars()  # they would fill a log with control characters
     linter = Linter(renderer, recipe["wrapped_rows"], recipe["drop_duplicates"])
     sources = read_sources(recipe["train_files"])
-    table, origins, questions = tokenise(recipe, renderer, linter, sources, scratch / "rows.arrow", folder)
+    found = tokenise(recipe, renderer, linter, sources, scratch / "rows.arrow", folder)
     linter.tally.check_share(recipe["max_bad_share"])
-    if not len(origins):
+    if not len(found):
         raise InputError(f"train_files: no row is left to train on ({linter.tally.counts()}).")
-    left_out = held_out(questions, recipe["eval_fraction"])
-    train = table.select(weighted_indices(origins, left_out, [source.weight for source in sources], recipe.data_seed))
-    evaluation = table.select(np.flatnonzero(left_out)) if left_out.any() else None
+    left_out = held_out(found.questions, recipe["eval_fraction"])
+    weights = [source.weight for source in sources]
+    chosen = weighted_indices(found.origins, left_out, weights, recipe.data_seed)
+    train = found.rows.select(chosen)
+    evaluation = found.rows.select(np.flatnonzero(left_out)) if left_out.any() else None
     eval_sources = read_sources(recipe["eval_files"], "eval_files")
     if eval_sources:
         # Their own linter: a held-out row that also stands in the training rows must not vanish without a count.
         eval_linter = Linter(renderer, recipe["wrapped_rows"], recipe["drop_duplicates"], "eval_files")
-        extra, _, _ = tokenise(recipe, renderer, eval_linter, eval_sources, scratch / "eval.arrow", folder)
+        extra = tokenise(recipe, renderer, eval_linter, eval_sources, scratch / "eval.arrow", folder)
         eval_linter.tally.check_share(recipe["max_bad_share"], "eval_files")
         if not len(extra):
             raise InputError(f"eval_files: no row is left to evaluate on ({eval_linter.tally.counts()}).")
-        evaluation = extra if evaluation is None else datasets.concatenate_datasets([evaluation, extra])
+        evaluation = extra.rows if evaluation is None else datasets.concatenate_datasets([evaluation, extra.rows])
     eval_tally = eval_linter.tally if eval_sources else Tally()
     train.save_to_disk(str(folder))
     if evaluation is not None:
         evaluation.save_to_disk(str(folder / "eval"))
-    report = data_report.build(linter.tally, train, evaluation, renderer)
+    supervised = int(found.supervised[chosen].sum(dtype=np.int64))
+    marked = recipe["error_span_weight"] != 1.0
+    report = data_report.build(linter.tally, train, evaluation, renderer, supervised, marked)
     report |= {"eval_rows_in": eval_tally.rows_in, "eval_rejected": dict(eval_tally.reasons)}
     report |= {"fingerprint": wanted, "template": renderer.description(), "template_fingerprint": renderer.fingerprint}
     files = [file for kind in ("*.arrow", "*.json") for file in sorted(folder.rglob(kind))]

@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import enum
 import functools
+import importlib.metadata
 import json
 import os
 import sys
@@ -22,6 +23,7 @@ import pydantic
 
 from lemma_train.errors import InputError, first_line
 from lemma_train.recipe_file import check_plain, override_value, quoted, read_yaml, split_overrides
+from lemma_train.training import library_keys
 from lemma_train.training.recipe_keys import DEFAULTS, FORMER_NAMES, PATH_KEYS, REFUSED_KEYS, SETTLED_KEYS
 
 if TYPE_CHECKING:
@@ -228,7 +230,9 @@ def _typed(key: str, value: Any) -> Any:
 
 @functools.cache
 def _configs() -> tuple[type, ...]:
-    # TRL's classes cost seconds to import: only a recipe that is really read pays for them.
+    # TRL's classes bring torch and transformers, which take seconds to import and which `lemma plan` needs for nothing.
+    if {name: importlib.metadata.version(name) for name in library_keys.VERSIONS} == library_keys.VERSIONS:
+        return LemmaConfig, library_keys.ModelKeys, library_keys.SFTKeys
     from trl import ModelConfig, SFTConfig
 
     return LemmaConfig, ModelConfig, SFTConfig
