@@ -5,7 +5,8 @@
 
 All three train SmolLM2-135M on the same rows with the same number of steps, batch, AdamW, learning rate, clipping and
 precision, one after the other, round after round, each in an environment of its own. Supervised tokens are counted
-from each one's own labels. The first step stands apart; the speed is that of the steps after it. What each has
+from each one's own labels. The first step stands apart; the speed is the median of the steps after it, because on a
+machine that does anything else single steps take several times as long (the mean is in the JSON). What each has
 trained is then put to the same test: the mean loss of 64 rows that none has seen.
 
 OUT keeps every run: a call goes on where an earlier one stopped. `--at-most N` ends after N runs, so that a machine
@@ -22,6 +23,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -134,15 +136,17 @@ def figures(noted: list[dict[str, Any]]) -> dict[str, Any]:
     ends, began = first["step_ends"], first["train_began"]
     by_step = zip(*(rank["tokens"] for rank in noted), strict=True)
     tokens = [[sum(counts) for counts in zip(*ranks, strict=True)] for ranks in by_step]
-    seconds = ends[-1] - ends[0]
-    supervised, real, padded = (sum(step[i] for step in tokens[1:]) for i in range(3))
+    spans = [later - earlier for earlier, later in pairwise(ends)]
+    steady = list(zip(spans, tokens[1:], strict=True))
+    _, real, padded = (sum(step[i] for step in tokens[1:]) for i in range(3))
     return {
         "steps": len(ends),
         "start_seconds": round(began, 2),
         "first_step_seconds": round(ends[0] - began, 2),
-        "steady_seconds": round(seconds, 2),
-        "supervised_per_second": round(supervised / seconds, 1),
-        "tokens_per_second": round(real / seconds, 1),
+        "steady_seconds": round(sum(spans), 2),
+        "supervised_per_second": round(statistics.median(step[0] / span for span, step in steady), 1),
+        "tokens_per_second": round(statistics.median(step[1] / span for span, step in steady), 1),
+        "mean_supervised_per_second": round(sum(step[0] for step in tokens[1:]) / sum(spans), 1),
         "padding_share": round(1 - real / padded, 4),
         "supervised_tokens": sum(step[0] for step in tokens),
         "tokens": sum(step[1] for step in tokens),
@@ -193,6 +197,7 @@ def summarise(options: argparse.Namespace) -> dict[str, Any]:
             for key in (
                 "supervised_per_second",
                 "tokens_per_second",
+                "mean_supervised_per_second",
                 "padding_share",
                 "first_step_seconds",
                 "train_loss",

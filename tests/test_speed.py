@@ -39,6 +39,31 @@ def test_freed_memory_is_used_again_without_new_pages():
     assert faults("default") > 0.9 * pages and faults("keep") < 0.3 * pages
 
 
+RESIDENT = """
+import resource, torch
+from types import SimpleNamespace
+from lemma_train.training.speed import STEPS_BETWEEN_RETURNS, GiveBack, keep_freed_memory
+keep_freed_memory()
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+def step(number):
+    GiveBack().on_step_end(None, SimpleNamespace(global_step=number), None)
+    return resident() >> 20
+tensors = [torch.ones(2**20) for _ in range(64)]  # 4 MiB each
+last = torch.ones(2**20)
+before = resident() >> 20
+del tensors
+print(before, step(STEPS_BETWEEN_RETURNS - 1), step(STEPS_BETWEEN_RETURNS))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
+def test_what_is_kept_is_given_back_after_a_few_steps():
+    done = subprocess.run([sys.executable, "-c", RESIDENT], capture_output=True, text=True, check=True)
+    before, kept, left = map(int, done.stdout.split())
+    assert kept > before - 32 and left < before - 200
+
+
 def test_only_the_repeated_layers_are_compiled(tiny_llama):
     model = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32)
     assert compile_layers(model) == 2

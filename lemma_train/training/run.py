@@ -151,11 +151,13 @@ def _train(
     from lemma_train.training.export import run_record, save_final
     from lemma_train.training.model import adapters_in_fp32, load_model
     from lemma_train.training.progress import MetricsFile
-    from lemma_train.training.speed import compile_layers, keep_freed_memory
+    from lemma_train.training.speed import GiveBack, compile_layers, forget_old_shapes, keep_freed_memory
     from lemma_train.training.trainer import LemmaTrainer
 
-    if recipe["keep_freed_memory"] and args.device.type == "cpu":
-        keep_freed_memory()
+    if args.device.type == "cpu":
+        forget_old_shapes()
+        if recipe["keep_freed_memory"] and keep_freed_memory():
+            watchers = [*watchers, GiveBack()]
     set_seed(args.seed)  # a new padding token gets a random embedding while the model loads
     model = load_model(recipe, renderer.tokenizer)
     train_rows, eval_rows = prepared.load()
