@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from lemma_train.errors import InputError, first_line
 from lemma_train.problem_rows import KNOWN_SHAPES, NO_BOXED_ANSWER, ProblemRow, read_problem_row
 from lemma_train.records import RowError
-from lemma_train.training.sources import Located, iterate, read_sources
+from lemma_train.training.sources import Located, check_columns, iterate, read_sources
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,10 @@ def load_problems(entries: Any, seed: int, key: str = "problems") -> Loaded:
                 the authors' own copy is gone from there since January 2025), or from `path`. Ids: `math-` and the
                 row's unique_id, as in `math-train-algebra-24`, or `math-train-<row>` where it has none.
             `{source: generated, kind, size, seed}`: see `problem_generators`.
-            `{source: file, path, split, name, revision}`: the user's own rows in a .jsonl, .json or .parquet file, a
-                folder of them, or a data set of the Hub; shapes as in `problem_rows`. Ids: the row's own, or the
-                file's name and the row.
+            `{source: file, path, split, name, revision, columns}`: the user's own rows in a .jsonl, .json, .csv or
+                .parquet file, a folder of them, or a data set of the Hub; shapes as in `problem_rows`, after columns
+                such as `{question: Task}` have got the names known there. Ids: the row's own, or the file's name and
+                the row.
             Each also takes `limit` (the first so many rows only) and `sample` (so many of these, drawn with the seed
             by their ids, so that a row added elsewhere changes little).
         seed: draws samples, and generated problems whose entry names no seed.
@@ -147,6 +148,8 @@ def _checked(entry: Any, where: str) -> dict[str, Any]:
                 raise InputError(f"{where}: {name} must be a whole number of at least {least}; it is {value!r}.")
             if name == "size" and value > _MOST_GENERATED:
                 raise InputError(f"{where}: size must be at most {_MOST_GENERATED:,}; it is {value}.")
+        elif name == "columns":
+            check_columns(value, where)
         elif not isinstance(value, str) or not value:
             raise InputError(f"{where}: {name} must be text; it is {value!r}.")
     try:
@@ -207,7 +210,7 @@ def _rows(
     values: Mapping[str, Any], key: str, hub_name: str = "", configurations: tuple[str, ...] = ()
 ) -> Iterator[tuple[Located, ProblemRow | None]]:
     """The rows at the entry's path, or of a Hub data set; None for a solution with no marked answer."""
-    given = {name: values[name] for name in ("path", "split", "name", "revision") if name in values}
+    given = {name: values[name] for name in ("path", "split", "name", "revision", "columns") if name in values}
     hub = [{**given, "path": hub_name, "name": name} for name in configurations]
     for source in read_sources([given] if "path" in given else hub, key):
         for located in iterate(source):
@@ -268,5 +271,7 @@ _SOURCES = {
     "gsm8k": _SourceKind(_gsm8k, ("source", "split", "path", "revision", "limit", "sample")),
     "math": _SourceKind(_math, ("source", "split", "path", "revision", "limit", "sample")),
     "generated": _SourceKind(_generated, ("source", "kind", "size", "seed", "limit", "sample"), ("kind", "size")),
-    "file": _SourceKind(_file, ("source", "path", "split", "name", "revision", "limit", "sample"), ("path",)),
+    "file": _SourceKind(
+        _file, ("source", "path", "split", "name", "revision", "columns", "limit", "sample"), ("path",)
+    ),
 }

@@ -47,6 +47,17 @@ def test_gsm8k_row_loses_its_annotations_and_its_marker(tmp_path):
     ]
 
 
+def test_a_table_of_the_users_own_needs_only_the_names_of_its_columns(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("Task,Result\nHow much is 1 + 1?,2\n")
+    entry = {"path": str(path), "columns": {"question": "Task", "answer": "Result"}}
+    assert load_problems([entry], seed=0).problems == [Problem("mine-0", "How much is 1 + 1?", "2", None, "mine")]
+    with pytest.raises(InputError, match=r"line 2: no known fields are in it, but Task, Result\. Mend the row"):
+        load_problems([str(path)], seed=0)
+    with pytest.raises(InputError, match="problems, entry 1: columns must map"):
+        load_problems([{"path": str(path), "columns": 3}], seed=0)
+
+
 def test_math_row_has_its_boxed_answer_and_an_id_without_slashes(tmp_path):
     path = write(tmp_path / "m.jsonl", [MATH_ROW])
     assert load_problems([{"source": "math", "path": path}], seed=0).problems == [

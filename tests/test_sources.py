@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lemma_train.errors import InputError
-from lemma_train.training.sources import Source, fingerprint_of, iterate, read_sources
+from lemma_train.training.sources import Source, count_rows, fingerprint_of, iterate, read_sources
 
 ROWS = [{"question": f"Q{i} €", "answer": f"A{i}"} for i in range(3)]
 JSONL = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS)
@@ -26,6 +26,14 @@ WRITERS = {
     "named.json": lambda path: path.write_text(json.dumps({"version": 1, "data": ROWS})),
     "a.parquet": write_parquet,
 }
+CSV = "question,answer\n" + "".join(f"{row['question']},{row['answer']}\n" for row in ROWS)
+CSV_WRITERS = {
+    "a.csv": lambda path: path.write_text(CSV, encoding="utf-8"),
+    "bom.csv": lambda path: path.write_text(CSV, encoding="utf-8-sig"),
+    "crlf.csv": lambda path: path.write_bytes(CSV.encode().replace(b"\n", b"\r\n").rstrip()),
+    "semicolons.csv": lambda path: path.write_text(CSV.replace(",", ";"), encoding="utf-8"),
+    "tabs.csv": lambda path: path.write_text(CSV.replace(",", "\t"), encoding="utf-8"),
+}
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -35,6 +43,51 @@ def test_every_form_gives_the_same_located_rows(tmp_path, name):
     located = list(iterate(Source(str(path))))
     assert [row.row for row in located] == ROWS
     assert [(row.file, row.line, row.fault) for row in located] == [(str(path), i, None) for i in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("name", CSV_WRITERS)
+def test_a_table_gives_the_same_rows_below_its_line_of_names(tmp_path, name):
+    path = tmp_path / name
+    CSV_WRITERS[name](path)
+    located = list(iterate(Source(str(path))))
+    assert [row.row for row in located] == ROWS
+    assert [(row.file, row.line, row.fault) for row in located] == [(str(path), i, None) for i in (2, 3, 4)]
+    assert count_rows(Source(str(path))) == 3
+
+
+def test_a_quoted_cell_may_hold_commas_and_lines_and_an_empty_one_is_no_field(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('question,answer,solution\n"What is\n2, doubled?",4,"2 * 2 = ""4"""\n\nAnd 3?,6, \n')
+    first, second = iterate(Source(str(path)))
+    assert (first.line, first.row) == (
+        2,
+        {"question": "What is\n2, doubled?", "answer": "4", "solution": '2 * 2 = "4"'},
+    )
+    assert (second.line, second.row) == (5, {"question": "And 3?", "answer": "6"})
+
+
+def test_a_line_of_other_length_is_a_fault_and_does_not_stop_the_rest(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("question,answer\nOne, two?,3\nalone\nFour?,4\n")
+    located = list(iterate(Source(str(path))))
+    assert [(row.line, row.fault and row.fault[0]) for row in located] == [
+        (2, "invalid_csv"),
+        (3, "invalid_csv"),
+        (4, None),
+    ]
+    assert located[0].fault[1] == "3 cells where 2 columns are named; a cell that holds a comma needs quotes"
+
+
+def test_columns_with_other_names_get_the_names_that_the_recipe_gives(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("Nr,Task,Result\n7,How much is 1 + 1?,2\n")
+    entry = {"path": str(path), "columns": {"question": "Task", "answer": "Result"}}
+    (source,) = read_sources([entry])
+    assert [row.row for row in iterate(source)] == [{"Nr": "7", "question": "How much is 1 + 1?", "answer": "2"}]
+    assert fingerprint_of(source) != fingerprint_of(Source(str(path)))
+    (wrong,) = read_sources([{**entry, "columns": {"question": "Aufgabe"}}])
+    with pytest.raises(InputError, match="columns names 'Aufgabe', which is not there; it has Nr, Task, Result"):
+        list(iterate(wrong))
 
 
 def test_folder_is_read_in_name_order_with_its_subfolders(tmp_path):
@@ -90,7 +143,11 @@ def test_empty_jsonl_holds_no_row(tmp_path, content):
         ("a.json", JSONL.encode(), r"One row a line goes in \.jsonl"),
         ("a.json", b'["\xff"]', "is not UTF-8"),
         ("a.parquet", b"PAR1 no", "is not a readable Parquet file"),
-        ("a.csv", b"a,b", "must end in"),
+        ("a.txt", b"a,b", "must end in"),
+        ("a.csv", b"", "the first line must name the columns"),
+        ("a.csv", b"a,a\n1,2\n", "the first line must name the columns, each once"),
+        ("a.csv", b'a,b\n1,"2\n', "line 2: unexpected end of data; mend the quotes"),
+        ("a.csv", "a,b\n1,\u00e9\n".encode("latin-1"), "line 2 is not UTF-8; save the table as 'CSV UTF-8'"),
     ],
 )
 def test_unreadable_file_is_the_users_fault(tmp_path, name, content, expected):
@@ -151,6 +208,8 @@ def test_entries_are_paths_or_mappings(tmp_path):
         ({"path": "a/b", "limit": 0}, "limit must be a whole number"),
         ({"path": "a/b", "limit": 1.5}, "limit must be a whole number"),
         ({"path": "a/b", "split": 5}, "split must be text"),
+        ({"path": "a/b", "columns": "Task"}, "columns must map fields to column names"),
+        ({"path": "a/b", "columns": {"question": 2}}, "columns must map fields to column names"),
         ("nowhere.jsonl", "nowhere.jsonl does not exist"),
         ("./nowhere", "./nowhere does not exist"),
         ("/no/where", "/no/where does not exist"),

@@ -35,9 +35,9 @@ class LemmaConfig:
     """The keys that are this project's own."""
 
     train_files: str | list[str | dict[str, Any]] = field(default_factory=list)
-    """Training rows: a JSONL, JSON or Parquet file, a folder of them, or a Hub data set; or a list of these. An entry
-    may be a mapping with path, split, name and revision (Hub), limit (first rows) and weight (0.5: half of the rows,
-    drawn with the seed; 2: each row twice)."""
+    """Training rows: a JSONL, JSON, CSV or Parquet file, a folder of them, or a Hub data set; or a list of these. An
+    entry may be a mapping with path, split, name and revision (Hub), limit (first rows), weight (0.5: half of the rows,
+    drawn with the seed; 2: each row twice) and columns (field: the rows' own name for it)."""
 
     eval_files: str | list[str | dict[str, Any]] = field(default_factory=list)
     """Held-out rows, in the same forms."""

@@ -9,15 +9,16 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lemma_train.errors import InputError, first_line
+from lemma_train.training.csv_rows import csv_rows
 
-_SUFFIXES = (".jsonl", ".json", ".parquet")
-_KEYS = {"path", "split", "name", "revision", "weight", "limit"}
+_SUFFIXES = (".jsonl", ".json", ".parquet", ".csv")
+_KEYS = {"path", "split", "name", "revision", "weight", "limit", "columns"}
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Source:
     """One entry of `train_files`, or of another key.
 
     limit: read the first so many rows only. weight: share (below 1) or repetitions (above 1) of its kept rows.
+    columns: field of a known format -> the name that these rows have for it, as in {question: Task}.
     key: the recipe's key that it stands under, for messages.
     """
 
@@ -34,6 +36,7 @@ class Source:
     revision: str | None = None
     weight: float = 1.0
     limit: int | None = None
+    columns: Mapping[str, str] | None = None
     key: str = "train_files"
 
     @property
@@ -45,7 +48,7 @@ class Source:
 class Located:
     """A decoded row and where it stands; `fault` is set, and `row` None, where it could not be decoded.
 
-    line: the line of a JSONL file; elsewhere the row's number, from 1.
+    line: the line of a JSONL or CSV file, where the row begins; elsewhere the row's number, from 1.
     """
 
     file: str
@@ -74,15 +77,28 @@ def read_sources(entries: Any, key: str = "train_files") -> list[Source]:
             raise InputError(f"{key}: {source.path}: weight must be a number above 0, it is {source.weight!r}.")
         if source.limit is not None and (type(source.limit) is not int or source.limit < 1):
             raise InputError(f"{key}: {source.path}: limit must be a whole number of rows, it is {source.limit!r}.")
+        check_columns(source.columns, f"{key}: {source.path}")
         if not source.is_local and _looks_like_path(source.path):
             raise InputError(f"{key}: {source.path} does not exist (paths are taken from the current folder).")
         sources.append(source)
     return sources
 
 
+def check_columns(columns: Any, where: str) -> None:
+    """Raise an `InputError` unless `columns` is None or renames fields, one text to another."""
+    if columns is None:
+        return
+    if not isinstance(columns, Mapping) or not all(isinstance(name, str) for name in (*columns, *columns.values())):
+        raise InputError(
+            f"{where}: columns must map fields to column names, as in {{question: Task}}; it is {columns!r}."
+        )
+
+
 def fingerprint_of(source: Source) -> str:
     """What identifies the rows: a hash of the files' bytes, or the Hub data set's own fingerprint."""
     digest = hashlib.sha256(json.dumps([source.split, source.name, source.weight, source.limit]).encode())
+    if source.columns:
+        digest.update(json.dumps(source.columns, sort_keys=True).encode())
     if not source.is_local:
         digest.update(str(_load_hub(source)._fingerprint).encode())
         return digest.hexdigest()
@@ -106,7 +122,26 @@ def iterate(source: Source) -> Iterator[Located]:
     for count, located in enumerate(rows):
         if source.limit is not None and count >= source.limit:
             return
-        yield located
+        yield located if located.fault or not source.columns else _renamed(located, source)
+
+
+def _renamed(located: Located, source: Source) -> Located:
+    """The row under the field names that the readers know; its other fields stay as they are.
+
+    Raises:
+        InputError: it lacks a named column.
+    """
+    row, columns = located.row, source.columns or {}
+    if not isinstance(row, Mapping):
+        return located
+    missing = [name for name in columns.values() if name not in row]
+    if missing:
+        raise InputError(
+            f"{source.key}: {located.file}, line {located.line}: columns names {missing[0]!r}, which is not "
+            f"there; it has {', '.join(map(str, row))[:200] or 'none'}."
+        )
+    kept = {name: value for name, value in row.items() if name not in columns.values()}
+    return Located(located.file, located.line, row=kept | {field: row[name] for field, name in columns.items()})
 
 
 def count_rows(source: Source) -> int:
@@ -153,6 +188,9 @@ def _file_rows(file: Path, key: str) -> Iterator[Located]:
             yield from _parquet_rows(file, key)
         elif file.suffix == ".json":
             yield from _json_rows(file, key)
+        elif file.suffix == ".csv":
+            for line, row, fault in csv_rows(file, key):
+                yield Located(str(file), line, row, fault)
         else:
             yield from _jsonl_rows(file)
     except OSError as error:
