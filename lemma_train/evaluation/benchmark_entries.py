@@ -38,7 +38,8 @@ def load_entry(entry: str | Mapping[str, Any], seed: int, where: str = "benchmar
                 entries of one benchmark, with other shots, need a label.
             `{source: generated, kind, size, seed, avoid: {size, seed}}`: generated problems, none of which is among
                 those that a recipe with the size and seed of `avoid` trains on.
-            `{source: file, path, split, name, revision, columns}`: the user's own rows, as in a collection's `problems`.
+            `{source: file, path, split, name, revision, columns}`: the user's own rows, as in a collection's
+                `problems`.
             Each also takes `label`, the name in reports, `limit`, `sample` and `shots`.
         seed: draws samples, and generated problems whose entry names no seed.
         where: the recipe's key, for messages.
