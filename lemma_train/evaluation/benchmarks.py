@@ -100,8 +100,8 @@ def load_benchmark(
 
     Args:
         name: a key of `BENCHMARKS`.
-        path: its file (.jsonl, .json, .csv, .parquet) or a folder of such, in the fields in which it is published; None:
-            from the Hub.
+        path: its file (.jsonl, .json, .csv, .parquet) or a folder of such, in the fields in which it is published;
+            None: from the Hub.
         limit: the first so many questions only.
         sample: so many of these, drawn by their ids with the seed, in the file's order.
         allow_other_count: accept another number of rows than the benchmark has.
