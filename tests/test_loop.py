@@ -198,6 +198,11 @@ def test_what_was_half_trained_on_other_inputs_is_moved_aside_and_never_over_ano
         assert (earlier / f"lemma_seed-7-{place}" / "metrics.jsonl").read_text() == inputs
 
 
+def _samples(plan, model):
+    file = plan.evaluation_folder(model) / "samples.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
 def test_the_summary_tells_what_its_intervals_are_of(tmp_path, tiny_llama):
     plan = WholeRun(write_run(tmp_path, tiny_llama, control="reference", seeds=[1, 2]), [], print).plan
     shares = {"base": 0.2, "lemma_seed-1": 0.7, "lemma_seed-2": 0.8, "control_seed-1": 0.5, "control_seed-2": 0.5}
@@ -211,6 +216,9 @@ def test_the_summary_tells_what_its_intervals_are_of(tmp_path, tiny_llama):
     write_summary(plan)
     text = (tmp_path / "run" / "summary.md").read_text()
     assert text.count("over 2 seeds") == 2 and "the training's seed, not of other questions" in text
+    shown = next(line for line in _samples(plan, "lemma_seed-1") if line["response"] == told["example"]["response"])
+    assert shown["outcome"] == "repaired" and f"> {shown['question']}\n>\n> " in text
+    assert f"> {shown['response'].splitlines()[-1]}\n" in text
     (plan.evaluation_folder("base") / "results.json").write_text("[[")
     with pytest.raises(InputError, match=r"results\.json"):
         write_summary(plan)

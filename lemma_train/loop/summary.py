@@ -15,9 +15,11 @@ from lemma_train.evaluation.finished_run import read_finished_run
 from lemma_train.evaluation.report import write_report
 from lemma_train.evaluation.result_values import at, number
 from lemma_train.loop.steps import BASE, CONTROL, METHOD, Plan
+from lemma_train.visible_text import visible
 from lemma_train.whole_file import whole_file
 
 JSON_FILE, TEXT_FILE, PAGE_FILE = "summary.json", "summary.md", "report.html"
+_LOOKED_AT = 200  # answers, drawn evenly over benchmarks and outcomes, among which the example is looked for
 
 
 def write_summary(plan: Plan) -> None:
@@ -33,7 +35,7 @@ def write_summary(plan: Plan) -> None:
     with whole_file(plan.folder / JSON_FILE) as out:
         out.write(json.dumps(told, indent=1).encode())
     with whole_file(plan.folder / TEXT_FILE) as out:
-        out.write("".join(f"- {sentence}\n" for sentence in sentences).encode())
+        out.write("".join(f"- {sentence}\n" for sentence in sentences).encode() + _quoted(told["example"]).encode())
 
 
 def summary_of(plan: Plan) -> dict[str, Any]:
@@ -43,7 +45,8 @@ def summary_of(plan: Plan) -> dict[str, Any]:
         `accuracy`: {model: share of right answers, the mean over benchmarks}. `repaired`: {model: [answers that mend
         their own error, answers]}. `against_base` and `against_control` (None without a control): for each seed the
         difference with its interval over questions, and `over_seeds`, their mean with Student's interval, where there
-        are two; the base is one model, so against it the interval is that of the trained ones alone.
+        are two; the base is one model, so against it the interval is that of the trained ones alone. `example`: the
+        shortest answer found that mends its own error, with its question; None where there is none.
     """
     folders = {model: plan.evaluation_folder(model) for model in (BASE, *plan.models)}
     results = {model: read_finished_run(folder, needs_samples=False).results for model, folder in folders.items()}
@@ -57,6 +60,7 @@ def summary_of(plan: Plan) -> dict[str, Any]:
     if plan.settings.control != "none":
         pairs = {seed: (f"{CONTROL}_seed-{seed}", f"{METHOD}_seed-{seed}") for seed in plan.seeds}
         told["against_control"] = _differences(pairs, folders)
+    told["example"] = _example(folders[f"{METHOD}_seed-{plan.seeds[0]}"])
     return told
 
 
@@ -77,6 +81,22 @@ def _repaired(results: Mapping[str, Any]) -> list[int]:
     """Answers that state something wrong, doubt it and end right; and all answers."""
     card = at(results, "scorecard")
     return [int(number(at(card, "repaired", "k")) or 0), int(number(at(card, "reflects", "n")) or 0)]
+
+
+def _example(folder: Path) -> dict[str, str] | None:
+    drawn = read_finished_run(folder, draws=_LOOKED_AT).drawn
+    repaired = [sample for sample in drawn if sample.get("outcome") == "repaired"]
+    shortest = min(repaired, key=lambda sample: len(str(sample.get("response"))), default=None)
+    return shortest and {key: str(shortest.get(key)) for key in ("question", "response")}
+
+
+def _quoted(example: Mapping[str, str] | None) -> str:
+    """The example as a block of Markdown."""
+    if example is None:
+        return ""
+    text = visible(f"{example['question']}\n\n{example['response'].strip()}")
+    lines = "".join(f"> {line}".rstrip() + "\n" for line in text.splitlines())
+    return f"\nAn answer that mends its own error:\n\n{lines}"
 
 
 def _sentences(told: Mapping[str, Any]) -> list[str]:
