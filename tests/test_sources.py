@@ -80,13 +80,16 @@ def test_a_line_of_other_length_is_a_fault_and_does_not_stop_the_rest(tmp_path):
 
 def test_columns_with_other_names_get_the_names_that_the_recipe_gives(tmp_path):
     path = tmp_path / "a.csv"
-    path.write_text("Nr,Task,Result\n7,How much is 1 + 1?,2\n")
-    entry = {"path": str(path), "columns": {"question": "Task", "answer": "Result"}}
+    path.write_text("Nr,Task,Result,Way\n7,How much is 1 + 1?,2,\n8,And 2 + 2?,,Four.\n")
+    entry = {"path": str(path), "columns": {"question": "Task", "answer": "Result", "solution": "Way"}}
     (source,) = read_sources([entry])
-    assert [row.row for row in iterate(source)] == [{"Nr": "7", "question": "How much is 1 + 1?", "answer": "2"}]
+    assert [row.row for row in iterate(source)] == [
+        {"Nr": "7", "question": "How much is 1 + 1?", "answer": "2"},
+        {"Nr": "8", "question": "And 2 + 2?", "solution": "Four."},
+    ]
     assert fingerprint_of(source) != fingerprint_of(Source(str(path)))
     (wrong,) = read_sources([{**entry, "columns": {"question": "Aufgabe"}}])
-    with pytest.raises(InputError, match="columns names 'Aufgabe', which is not there; it has Nr, Task, Result"):
+    with pytest.raises(InputError, match="columns names 'Aufgabe', which is not there; it has Nr, Task, Result, Way"):
         list(iterate(wrong))
 
 

@@ -15,7 +15,7 @@ Row = tuple[int, dict[str, str] | None, tuple[str, str] | None]
 
 
 def csv_rows(file: Path, key: str) -> Iterator[Row]:
-    """The line, the row and the fault of each row below the names; a cell with nothing in it is a field not there.
+    """The line, the row and the fault of each row below the names.
 
     Cells are parted by the comma, the semicolon (spreadsheets write it where a comma is the decimal sign) or the tab,
     whichever the line of names has most of.
@@ -51,7 +51,7 @@ def _row(names: list[str], cells: list[str]) -> tuple[dict[str, str] | None, tup
     if len(cells) != len(names):
         told = f"{len(cells)} cells where {len(names)} columns are named; a cell that holds a comma needs quotes"
         return None, ("invalid_csv", told)
-    return {name: cell for name, cell in zip(names, cells, strict=True) if cell.strip()}, None
+    return dict(zip(names, cells, strict=True)), None
 
 
 def _decoded(stream: Iterable[bytes], file: Path, key: str) -> Iterator[str]:

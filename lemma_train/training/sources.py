@@ -6,10 +6,11 @@ It does not judge what a row says.
 """
 
 import hashlib
+import itertools
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,30 +119,39 @@ def iterate(source: Source) -> Iterator[Located]:
     Raises:
         InputError: a file cannot be opened or has an unknown form; single bad rows are yielded with their fault.
     """
-    rows = _local_rows(source) if source.is_local else _hub_rows(source)
-    for count, located in enumerate(rows):
-        if source.limit is not None and count >= source.limit:
-            return
-        yield located if located.fault or not source.columns else _renamed(located, source)
+    rows = itertools.islice(_local_rows(source) if source.is_local else _hub_rows(source), source.limit)
+    for located in _renamed_rows(rows, source, source.columns) if source.columns else rows:
+        yield _without_empty_cells(located) if located.file.endswith(".csv") else located
 
 
-def _renamed(located: Located, source: Source) -> Located:
-    """The row under the field names that the readers know; its other fields stay as they are.
+def _without_empty_cells(located: Located) -> Located:
+    """In a table an optional field has a cell all the same."""
+    row = located.row and {name: cell for name, cell in located.row.items() if cell.strip()}
+    return Located(located.file, located.line, row, located.fault)
 
-    Raises:
-        InputError: it lacks a named column.
-    """
-    row, columns = located.row, source.columns or {}
-    if not isinstance(row, Mapping):
-        return located
-    missing = [name for name in columns.values() if name not in row]
-    if missing:
-        raise InputError(
-            f"{source.key}: {located.file}, line {located.line}: columns names {missing[0]!r}, which is not "
-            f"there; it has {', '.join(map(str, row))[:200] or 'none'}."
-        )
+
+def _renamed_rows(rows: Iterable[Located], source: Source, columns: Mapping[str, str]) -> Iterator[Located]:
+    """The first row must have every named column; a later one may lack some, as optional fields do."""
+    first = True
+    for located in rows:
+        row = located.row
+        if not isinstance(row, Mapping):
+            yield located
+            continue
+        missing = [name for name in columns.values() if name not in row]
+        if missing and first:
+            raise InputError(
+                f"{source.key}: {located.file}, line {located.line}: columns names {missing[0]!r}, which is not "
+                f"there; it has {', '.join(map(str, row))[:200] or 'none'}."
+            )
+        first = False
+        yield Located(located.file, located.line, _renamed(row, columns))
+
+
+def _renamed(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
+    """The row under the field names that the readers know; its other fields stay as they are."""
     kept = {name: value for name, value in row.items() if name not in columns.values()}
-    return Located(located.file, located.line, row=kept | {field: row[name] for field, name in columns.items()})
+    return kept | {field: row[name] for field, name in columns.items() if name in row}
 
 
 def count_rows(source: Source) -> int:
