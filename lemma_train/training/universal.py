@@ -10,6 +10,7 @@ import contextlib
 import io
 import shutil
 from pathlib import Path
+from pickle import UnpicklingError
 
 from lemma_train.errors import InputError, first_line
 from lemma_train.training.checkpoints import MARKER, UNIVERSAL, flush, is_complete
@@ -62,7 +63,7 @@ def make_universal(checkpoint: Path) -> Path:
             (unfinished / UNIVERSAL).replace(checkpoint / UNIVERSAL)
         except InputError:
             raise
-        except (OSError, RuntimeError, ValueError, LookupError, AssertionError, NotImplementedError) as error:
+        except (OSError, EOFError, RuntimeError, ValueError, LookupError, AssertionError, UnpicklingError) as error:
             raise InputError(f"{checkpoint} cannot be converted: {first_line(error)}") from error
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
