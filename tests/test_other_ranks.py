@@ -168,7 +168,6 @@ def test_a_full_disk_is_refused_before_a_conversion_and_a_failed_one_leaves_noth
 # Eight steps end in the second epoch of five, where positions are at stake too. Each parameter group has its own decay.
 KEYS = {
     "save_strategy": "steps",
-    "save_steps": 3,
     "max_steps": 8,
     "logging_steps": 2,
     "weight_decay": 0.1,
@@ -177,10 +176,11 @@ KEYS = {
 }
 
 
-def trained(folder: Path, model: Path, rows: Path, processes: int, config: str, keys: dict) -> Path:
+def trained(folder: Path, model: Path, rows: Path, processes: int, config: str, keys: dict, save_steps: int) -> Path:
     """The output folder of a run with four rows a step."""
     folder.mkdir(exist_ok=True)
-    recipe = write_recipe(folder, model, rows, **KEYS, **keys, gradient_accumulation_steps=2 // processes)
+    keys = {**KEYS, **keys, "gradient_accumulation_steps": 2 // processes, "save_steps": save_steps}
+    recipe = write_recipe(folder, model, rows, **keys)
     done = run(recipe, config=config, processes=processes)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return folder / "out"
@@ -224,20 +224,18 @@ def test_another_number_of_processes_trains_like_the_first_and_the_first_itself_
     tiny_llama, tmp_path, config, then, keys
 ):
     rows = write_rows(tmp_path / "rows.jsonl", 20)
-    undisturbed = trained(tmp_path / "undisturbed", tiny_llama, rows, 2, config, keys)
+    undisturbed = trained(tmp_path / "undisturbed", tiny_llama, rows, 2, config, keys, save_steps=3)
     one = taken_over(undisturbed / "checkpoint-3", tmp_path / "one")
-    resumed = {3: trained(one, tiny_llama, rows, 1, config, keys)}
+    if then == "two from the same checkpoint":
+        shutil.copytree(one, tmp_path / "same")
+        same = trained(tmp_path / "same", tiny_llama, rows, 2, config, keys, save_steps=7)
+        assert losses(same) == losses(undisturbed)[1:]
+    resumed = {3: trained(one, tiny_llama, rows, 1, config, keys, save_steps=7)}
     if then == "two again":
-        two = taken_over(resumed[3] / "checkpoint-6", tmp_path / "two")
-        resumed[6] = trained(two, tiny_llama, rows, 2, config, keys)
+        two = taken_over(resumed[3] / "checkpoint-7", tmp_path / "two")
+        resumed[7] = trained(two, tiny_llama, rows, 2, config, keys, save_steps=7)
     for name in ("loss", "grad_norm", "learning_rate", "supervised_tokens", "num_tokens"):
         expected = {line["step"]: line[name] for line in metrics(undisturbed) if "loss" in line}
         for after, folder in resumed.items():
             found = {line["step"]: line[name] for line in metrics(folder) if "loss" in line}
             assert found == pytest.approx({s: v for s, v in expected.items() if s > after}, rel=1e-4), (name, after)
-    if then == "two from the same checkpoint":
-        # What had been saved by then goes, so that the copy with a conversion is the newest checkpoint.
-        shutil.rmtree(one / "out")
-        taken_over(undisturbed / "checkpoint-3", one)
-        same = trained(one, tiny_llama, rows, 2, config, keys)
-        assert losses(same) == losses(undisturbed)[1:]
