@@ -9,7 +9,7 @@ experts, added tokens), it leaves None, and the caller holds the model whole.
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -75,32 +75,31 @@ def of_folder(name: str, dtype: str, revision: str | None = None) -> "tuple[PreT
         config = AutoConfig.from_pretrained(name, revision=revision)
     except (OSError, ValueError, KeyError, SafetensorError):
         return None
-    if stored is None or getattr(config, "quantization_config", None) is not None:
+    if not stored or getattr(config, "quantization_config", None) is not None:
         return None
     wanted = getattr(torch, dtype) if dtype != "auto" else config.dtype
-    model = without_weights(config, wanted or stored.read(next(iter(stored.files))).dtype)
-    if stored_otherwise(model) or not _of_one_type(model):
-        return None
-    if set(stored.files) - set(model.all_tied_weights_keys) != names_of(model):
-        return None
-    shapes = {tensor: tuple(shape.shape) for tensor, shape in model.state_dict().items()}
-    if any(stored.shape(tensor) != shapes[tensor] for tensor in stored.files):
-        return None
-    # Files may hold apart what the configuration ties; transformers then keeps them apart.
-    if any(
-        tied in stored.files and not torch.equal(stored.read(tied), stored.read(source))
-        for tied, source in model.all_tied_weights_keys.items()
-    ):
+    model = without_weights(config, wanted or stored[next(iter(stored))].dtype)
+    if stored_otherwise(model) or not _of_one_type(model) or not _makes_up(stored, model):
         return None
     with contextlib.suppress(OSError):  # a model without one keeps what follows from its configuration
         model.generation_config = GenerationConfig.from_pretrained(name, revision=revision or "main")
-    return model, lambda tensor: stored.read(tensor).to(model.dtype)
+    return model, lambda tensor: stored[tensor].to(model.dtype)
 
 
 def _of_one_type(model: "PreTrainedModel") -> bool:
     """Whether all that is stored of a model has its type: no buffers, and nothing that stays in fp32."""
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     return names_of(model) <= parameters and not model._get_dtype_plan(model.dtype)
+
+
+def _makes_up(stored: "_Stored", model: "PreTrainedModel") -> bool:
+    """Whether files hold the tensors of a model and no others, and the same where it ties two."""
+    tied, whole = model.all_tied_weights_keys, model.state_dict()
+    return (
+        set(stored) - set(tied) == names_of(model)
+        and all(stored.shape(name) == tuple(whole[name].shape) for name in stored)
+        and all(torch.equal(stored[name], stored[tied[name]]) for name in tied if name in stored)
+    )
 
 
 def scaffold(model: "PreTrainedModel") -> "PreTrainedModel":
@@ -129,12 +128,11 @@ def of_adapter(adapted: "PeftModel", read: Read, dtype: torch.dtype) -> "Read | 
 
     base = cast("PreTrainedModel", adapted.get_base_model())
     wrappers = {n: m for n, m in base.named_modules() if isinstance(m, BaseTunerLayer | AuxiliaryTrainingWrapper)}
-    if any(
-        isinstance(m, ParamWrapper) or not isinstance(m, LoraLayer | ModulesToSaveWrapper) for m in wrappers.values()
-    ):
-        return None
-    if any(True for m in wrappers.values() for _ in _around(m).children()):
-        return None
+    for wrapper in wrappers.values():
+        if not isinstance(wrapper, LoraLayer | ModulesToSaveWrapper) or isinstance(wrapper, ParamWrapper):
+            return None
+        if any(True for _ in _wrapped(wrapper).children()):
+            return None
     tied = {name for pair in base.all_tied_weights_keys.items() for name in pair}
     if any(name.startswith(f"{wrapped}.") for name in tied for wrapped in wrappers):
         return None
@@ -148,7 +146,7 @@ def of_adapter(adapted: "PeftModel", read: Read, dtype: torch.dtype) -> "Read | 
         if isinstance(wrapper, ModulesToSaveWrapper):
             return wrapper.modules_to_save[wrapper.active_adapters[0]].get_parameter(leaf).data.to(dtype)
         if name not in merged:
-            layer = _around(wrapper)
+            layer = _wrapped(wrapper)
             leaves = [own for own, _ in layer.named_parameters(recurse=False)]
             for own in leaves:
                 setattr(layer, own, torch.nn.Parameter(read(f"{place}.{own}"), requires_grad=False))
@@ -161,24 +159,33 @@ def of_adapter(adapted: "PeftModel", read: Read, dtype: torch.dtype) -> "Read | 
     return read_merged
 
 
-def _around(wrapper: Any) -> torch.nn.Module:
+def _wrapped(wrapper: Any) -> torch.nn.Module:
     """The base model's layer that PEFT has put a layer of its own around."""
-    return getattr(wrapper, "original_module", None) or wrapper.get_base_layer()
+    return wrapper.original_module if hasattr(wrapper, "original_module") else wrapper.get_base_layer()
 
 
-class _Stored:
-    """The tensors of safetensors files. files: where each lies."""
+class _Stored(Mapping[str, torch.Tensor]):
+    """The tensors of safetensors files, each read when it is asked for. files: where each lies."""
 
     def __init__(self, files: Mapping[str, str]):
-        self.files = files
+        self._files = files
         # Kept open for this merge alone: the files of the next one may be others under the same names.
         self._open = functools.lru_cache(maxsize=4)(_open)
 
-    def read(self, name: str) -> torch.Tensor:
-        return self._open(self.files[name]).get_tensor(name)
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self._open(self._files[name]).get_tensor(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._files  # without reading it
 
     def shape(self, name: str) -> tuple[int, ...]:
-        return tuple(self._open(self.files[name]).get_slice(name).get_shape())
+        return tuple(self._open(self._files[name]).get_slice(name).get_shape())
 
 
 def _open(file: str) -> Any:
