@@ -11,7 +11,14 @@ from launching import run, write_recipe
 from merging import held_by_merge, tensors_of
 from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, MixtralConfig, MixtralForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+)
 
 from lemma_train.errors import InputError
 from lemma_train.training import merge_stream
@@ -129,6 +136,39 @@ def test_weights_that_the_files_hold_apart_stay_apart_whatever_the_configuration
         merge(checkpoint, out)
         assert torch.equal(tensors_of(out)["lm_head.weight"], weights["lm_head.weight"]), checkpoint.name
         assert torch.equal(tensors_of(out)["model.embed_tokens.weight"], weights["model.embed_tokens.weight"])
+
+
+def test_an_adapter_that_brought_a_token_keeps_its_row(with_biases, tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(with_biases)
+    assert tokenizer.add_tokens("<new>") == 1
+    model = AutoModelForCausalLM.from_pretrained(with_biases)
+    model.resize_token_embeddings(len(tokenizer))
+    config = LoraConfig(r=4, target_modules=["q_proj"], modules_to_save=["embed_tokens", "lm_head"])
+    adapted = get_peft_model(model, config)
+    adapted.save_pretrained(tmp_path / "adapter")
+    tokenizer.save_pretrained(tmp_path / "adapter")
+    merge(tmp_path / "adapter", tmp_path / "out")
+    merged = tensors_of(tmp_path / "out")
+    assert torch.equal(merged["model.embed_tokens.weight"], model.get_input_embeddings().weight)
+    assert torch.equal(merged["lm_head.weight"], model.get_output_embeddings().weight)
+    assert len(merged["lm_head.weight"]) == len(tokenizer)
+
+
+def test_an_adapter_is_merged_into_the_revision_it_was_trained_on_with_the_ends_of_its_tokenizer(
+    with_biases, tmp_path, monkeypatch
+):
+    adapter = adapter_of(with_biases, tmp_path / "adapter", target_modules=["q_proj"])
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps({**config, "revision": "v2"}))
+    asked = []
+    real = merge_stream.of_folder
+    monkeypatch.setattr(merge_stream, "of_folder", lambda *given: asked.append(given) or real(*given))
+    merge(adapter, tmp_path / "out")
+    assert asked == [(str(with_biases), "auto", "v2")]
+    tokenizer = AutoTokenizer.from_pretrained(adapter)
+    assert json.loads((tmp_path / "out" / "generation_config.json").read_text())["pad_token_id"] == (
+        tokenizer.pad_token_id
+    )
 
 
 def test_an_adapter_that_has_no_layers_is_refused_and_not_left_out(tiny_llama, tmp_path):
