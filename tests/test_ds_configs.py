@@ -58,6 +58,7 @@ def test_nvme_takes_the_fp32_state_and_its_gradients_and_buffers_take_host_memor
 def test_a_folder_for_nvme_that_is_not_there_is_refused_before_deepspeed_makes_it(tmp_path):
     config = json.loads((ROOT / "ds_configs" / "zero3_nvme.json").read_text(encoding="utf-8"))
     assert nvme_folders(config) == ["/local_nvme"] and nvme_folders(None) == []
+    assert nvme_folders({"zero_optimization": {"stage": 3, "offload_optimizer": "nvme"}}) == [], "no section"
     for folder in (tmp_path, tmp_path / "none"):
         config["zero_optimization"]["offload_optimizer"]["nvme_path"] = str(folder)
         file = tmp_path / "mine.json"

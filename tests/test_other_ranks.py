@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from launching import BIN, metrics, run, write_recipe, write_rows
+from launching import BIN, losses, metrics, run, write_recipe, write_rows
 
 from lemma_train.errors import InputError
 from lemma_train.training import checkpoints, other_ranks
@@ -29,6 +29,8 @@ def saved(output_dir: Path, course: Course, universal: bool = False) -> Path:
     (folder / "model.safetensors").write_bytes(b"w" * 100)
     checkpoints.mark_complete(folder, course)
     if universal:
+        (folder / "global_step3_universal" / "zero").mkdir(parents=True)
+        (folder / "global_step3_universal" / "zero" / "optimizer_state.pt").touch()
         (folder / UNIVERSAL).write_text("global_step3_universal")
     return folder
 
@@ -40,6 +42,13 @@ def decide(output_dir: Path, course: Course, **keys):
 
 def zero(course: Course, stage: int = 3) -> Course:
     return replace(course, zero_stage=stage)
+
+
+def test_a_pointer_to_a_copy_that_has_been_deleted_counts_for_nothing(tmp_path):
+    checkpoint = saved(tmp_path, zero(TWO), universal=True)
+    shutil.rmtree(checkpoint / "global_step3_universal")
+    with pytest.raises(InputError, match="`lemma universal "):
+        decide(tmp_path, zero(ONE))
 
 
 @pytest.mark.parametrize(
@@ -142,11 +151,24 @@ def test_what_needs_no_conversion_or_cannot_have_one_is_said(tmp_path):
         make_universal(checkpoint)
 
 
-# Nine steps are two epochs of six: positions in the second are at stake too. Each parameter group has its own decay.
+@pytest.mark.parametrize("free", [2999, 3000])
+def test_a_full_disk_is_refused_before_a_conversion_and_a_failed_one_leaves_nothing(tmp_path, monkeypatch, free):
+    checkpoint = saved(tmp_path, zero(TWO))
+    (checkpoint / "global_step3").mkdir()
+    (checkpoint / "latest").write_text("global_step3")
+    (checkpoint / "global_step3" / "zero_pp_rank_0_mp_rank_00_optim_states.pt").write_bytes(b"x" * 1000)
+    before = sorted(checkpoint.rglob("*"))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free))
+    with pytest.raises(InputError, match="are free" if free < 3000 else "cannot be converted"):
+        make_universal(checkpoint)
+    assert sorted(checkpoint.rglob("*")) == before
+
+
+# Eight steps end in the second epoch of five, where positions are at stake too. Each parameter group has its own decay.
 KEYS = {
     "save_strategy": "steps",
-    "save_steps": 1,
-    "max_steps": 9,
+    "max_steps": 8,
     "logging_steps": 2,
     "weight_decay": 0.1,
     "lr_scheduler_type": "cosine",
@@ -154,43 +176,64 @@ KEYS = {
 }
 
 
-def trained(folder: Path, model: Path, rows: Path, processes: int, config: str, keys: dict) -> Path:
+def trained(folder: Path, model: Path, rows: Path, processes: int, config: str, keys: dict, save_steps: int) -> Path:
     """The output folder of a run with four rows a step."""
     folder.mkdir(exist_ok=True)
-    recipe = write_recipe(folder, model, rows, **KEYS, **keys, gradient_accumulation_steps=2 // processes)
+    keys = {**KEYS, **keys, "gradient_accumulation_steps": 2 // processes, "save_steps": save_steps}
+    recipe = write_recipe(folder, model, rows, **keys)
     done = run(recipe, config=config, processes=processes)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return folder / "out"
 
 
 def taken_over(checkpoint: Path, folder: Path) -> Path:
-    """A folder in which a run was killed right after this checkpoint."""
+    """A folder in which a run was killed right after this checkpoint, and then `lemma universal` while it worked."""
     copy = folder / "out" / checkpoint.name
     shutil.copytree(checkpoint, copy)
     if (copy / "latest").exists():
+        target = copy / f"{(copy / 'latest').read_text()}_universal"
+        for left in (target / "zero", copy / ".universal.unfinished" / target.name):
+            left.mkdir(parents=True)
+            (left / "optimizer_state.pt").write_text("cut off")
         done = subprocess.run([BIN / "lemma", "universal", copy], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+        assert {path.name for path in copy.iterdir()} == {
+            *(path.name for path in checkpoint.iterdir()),
+            target.name,
+            UNIVERSAL,
+        }
+        assert checkpoints.is_complete(copy) and make_universal(copy) == target
     return folder
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("config", "back", "keys"),
+    ("config", "then", "keys"),
     [
-        ("cpu_ddp.yaml", True, {}),
-        ("cpu_zero3.yaml", True, {}),
-        ("cpu_zero2.yaml", False, {"use_peft": True, "lora_target_modules": "all-linear", "lora_r": 4}),
+        ("cpu_ddp.yaml", "", {}),
+        ("cpu_zero3.yaml", "two again", {}),
+        (
+            "cpu_zero2.yaml",
+            "two from the same checkpoint",
+            {"use_peft": True, "lora_target_modules": "all-linear", "lora_r": 4, "lora_dropout": 0.0},
+        ),
     ],
     ids=["DDP", "ZeRO-3", "ZeRO-2 with an adapter"],
 )
-def test_two_processes_then_one_then_two_train_like_two(tiny_llama, tmp_path, config, back, keys):
-    rows = write_rows(tmp_path / "rows.jsonl", 24)
-    undisturbed = trained(tmp_path / "undisturbed", tiny_llama, rows, 2, config, keys)
+def test_another_number_of_processes_trains_like_the_first_and_the_first_itself_bit_for_bit(
+    tiny_llama, tmp_path, config, then, keys
+):
+    rows = write_rows(tmp_path / "rows.jsonl", 20)
+    undisturbed = trained(tmp_path / "undisturbed", tiny_llama, rows, 2, config, keys, save_steps=3)
     one = taken_over(undisturbed / "checkpoint-3", tmp_path / "one")
-    resumed = {3: trained(one, tiny_llama, rows, 1, config, keys)}
-    if back:
+    if then == "two from the same checkpoint":
+        shutil.copytree(one, tmp_path / "same")
+        same = trained(tmp_path / "same", tiny_llama, rows, 2, config, keys, save_steps=7)
+        assert losses(same) == losses(undisturbed)[1:]
+    resumed = {3: trained(one, tiny_llama, rows, 1, config, keys, save_steps=7)}
+    if then == "two again":
         two = taken_over(resumed[3] / "checkpoint-7", tmp_path / "two")
-        resumed[7] = trained(two, tiny_llama, rows, 2, config, keys)
+        resumed[7] = trained(two, tiny_llama, rows, 2, config, keys, save_steps=7)
     for name in ("loss", "grad_norm", "learning_rate", "supervised_tokens", "num_tokens"):
         expected = {line["step"]: line[name] for line in metrics(undisturbed) if "loss" in line}
         for after, folder in resumed.items():

@@ -130,8 +130,10 @@ def deepspeed_config(recipe: Recipe, environ: Mapping[str, str]) -> dict[str, An
 
 def nvme_folders(config: Mapping[str, Any] | None) -> list[str]:
     """Where a DeepSpeed configuration offloads to NVMe; empty where it does not."""
-    sections = [_zero_section(config or {}).get(key) or {} for key in ("offload_optimizer", "offload_param")]
-    return sorted({str(section.get("nvme_path")) for section in sections if section.get("device") == "nvme"})
+    sections = [_zero_section(config or {}).get(key) for key in ("offload_optimizer", "offload_param")]
+    # What is no section is DeepSpeed's to refuse.
+    blocks = [section for section in sections if isinstance(section, dict)]
+    return sorted({str(block.get("nvme_path")) for block in blocks if block.get("device") == "nvme"})
 
 
 def demand_nvme(recipe: Recipe, environ: Mapping[str, str]) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from safetensors import safe_open
@@ -21,6 +21,8 @@ from lemma_train.errors import InputError
 from lemma_train.training.checkpoints import flush, write_json_durably
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from lemma_train.training.trainer import LemmaTrainer
 
 RUN_FILE = "run.json"
@@ -97,9 +99,16 @@ def check_folder(folder: Path, expected: Mapping[str, tuple[int, ...]] | None = 
 
 
 def shapes_of(model: torch.nn.Module | None) -> dict[str, tuple[int, ...]]:
-    """Full shapes of a live model's parameters, also where ZeRO-3 or FSDP2 splits them; tied ones count once."""
+    """Full shapes of what a folder of a live model holds, also where ZeRO-3 or FSDP2 splits it; tied ones count once.
+
+    Mixtures of experts are stored by expert, under other names than the model's.
+    """
+    from transformers.core_model_loading import revert_weight_conversion
+
     assert model is not None
-    return {name: tuple(getattr(p, "ds_shape", p.shape)) for name, p in model.named_parameters()}
+    whole = {n: torch.empty(getattr(p, "ds_shape", p.shape), device="meta") for n, p in model.named_parameters()}
+    stored = revert_weight_conversion(cast("PreTrainedModel", model), whole)
+    return {name: tuple(tensor.shape) for name, tensor in stored.items()}
 
 
 def config_shapes(folder: Path) -> dict[str, tuple[int, ...]]:

@@ -8,20 +8,22 @@ time; `merge_stream` says what is held whole.
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from safetensors import SafetensorError
 
 from lemma_train.errors import InputError, first_line
 from lemma_train.training import merge_stream
-from lemma_train.training.checkpoints import is_complete
+from lemma_train.training.checkpoints import flush, is_complete
 from lemma_train.training.export import check_folder
 from lemma_train.training.merge_stream import Unread
 from lemma_train.training.model import agree_with_tokenizer, demand_every_tensor
 from lemma_train.training.trainer import TEMPLATE_FILE
 
 if TYPE_CHECKING:
+    import torch
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -43,47 +45,50 @@ def merge(checkpoint: Path, out: Path, dtype: str = "auto") -> None:
     if checkpoint.name.startswith("checkpoint-") and not is_complete(checkpoint):
         raise InputError(f"{checkpoint} is incomplete (a run was cut off while saving it); merge another one.")
     try:
-        model, state, tokenizer = _loaded(checkpoint, dtype)
+        _write(checkpoint, out, *_loaded(checkpoint, dtype))
     except InputError:
         raise
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"{checkpoint} cannot be read: {first_line(error)}") from error
+        raise InputError(f"{checkpoint} cannot be merged into {out}: {first_line(error)}") from error
+
+
+def _write(
+    checkpoint: Path,
+    out: Path,
+    model: "PreTrainedModel",
+    state: "dict[str, torch.Tensor] | None",
+    tokenizer: "PreTrainedTokenizerBase",
+) -> None:
+    """Write the folder under another name, and give it its own when it has been checked and has reached the disk."""
     staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        try:
-            model.save_pretrained(staging, state_dict=state, max_shard_size=merge_stream.SHARD_SIZE)
-        except (
-            ValueError,
-            LookupError,
-            RuntimeError,
-            SafetensorError,
-        ) as error:  # tensors are read while they are written
-            raise InputError(f"{checkpoint} cannot be merged: {first_line(error)}") from error
+        model.save_pretrained(staging, state_dict=state, max_shard_size=merge_stream.SHARD_SIZE)
         tokenizer.save_pretrained(staging)
         if (checkpoint / TEMPLATE_FILE).exists():
             shutil.copy(checkpoint / TEMPLATE_FILE, staging / TEMPLATE_FILE)
         faults = check_folder(staging)
         if faults:
             raise InputError(f"The model of {checkpoint} is not whole: {'; '.join(faults[:5])}.")
+        flush(staging)
         staging.chmod(0o755)
         staging.rename(out)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _loaded(checkpoint: Path, dtype: str) -> "tuple[PreTrainedModel, Unread | None, PreTrainedTokenizerBase]":
-    """The model, its tensors where they are still to be read (else it holds them), and the tokenizer."""
+def _loaded(
+    checkpoint: Path, dtype: str
+) -> "tuple[PreTrainedModel, dict[str, torch.Tensor] | None, PreTrainedTokenizerBase]":
+    """The model, its tensors where it does not hold them itself, and the tokenizer."""
     tokenizer = _tokenizer(checkpoint)
     if (checkpoint / "adapter_config.json").exists():
-        model, state = _merged_adapter(checkpoint, tokenizer, dtype)
-    elif (checkpoint / "latest").exists() and not any(checkpoint.glob("*/offloaded_tensors")):
-        model, state = _from_zero(checkpoint, dtype)
-    elif (checkpoint / "config.json").exists():
+        return *_merged_adapter(checkpoint, tokenizer, dtype), tokenizer
+    if (checkpoint / "latest").exists() and not any(checkpoint.glob("*/offloaded_tensors")):
+        return *_from_zero(checkpoint, dtype), tokenizer
+    if (checkpoint / "config.json").exists():
         found = merge_stream.of_folder(str(checkpoint), dtype)
-        model, state = (found[0], Unread(*found)) if found else (_load(str(checkpoint), dtype), None)
-    else:
-        raise InputError(f"{checkpoint} holds neither an adapter, a DeepSpeed checkpoint nor a model.")
-    return model, state, tokenizer
+        return (found[0], Unread(*found), tokenizer) if found else (_load(str(checkpoint), dtype), None, tokenizer)
+    raise InputError(f"{checkpoint} holds neither an adapter, a DeepSpeed checkpoint nor a model.")
 
 
 def _tokenizer(checkpoint: Path) -> "PreTrainedTokenizerBase":
@@ -114,11 +119,8 @@ def _merged_adapter(
 
     adapter = json.loads((checkpoint / "adapter_config.json").read_text(encoding="utf-8"))
     name, revision = adapter["base_model_name_or_path"], adapter.get("revision")
-    found = merge_stream.of_folder(name, dtype, revision or "main")
-    plain = (
-        adapter.get("bias", "none") == "none"
-    )  # else it holds the base model's biases, which have no layer of their own
-    if found is not None and plain and len(tokenizer) <= found[0].config.get_text_config().vocab_size:
+    found = merge_stream.of_folder(name, dtype, revision or "main") if _is_plain_lora(adapter) else None
+    if found is not None and len(tokenizer) <= found[0].config.get_text_config().vocab_size:
         model, read = found
         agree_with_tokenizer(model, tokenizer)
         scaffold = merge_stream.scaffold(model)
@@ -134,6 +136,16 @@ def _merged_adapter(
     return adapted.merge_and_unload(safe_merge=True), None
 
 
+def _is_plain_lora(adapter: Mapping[str, Any]) -> bool:
+    """Whether an adapter leaves its base model as it is: some hold its biases, or change its weights at the start."""
+    return (
+        adapter.get("peft_type") == "LORA"
+        and adapter.get("bias", "none") == "none"
+        and adapter.get("init_lora_weights", True) in (True, False, "gaussian")
+        and not adapter.get("layer_replication")
+    )
+
+
 def _demand_whole_adapter(checkpoint: Path, adapted: "PeftModel") -> None:
     from peft import get_peft_model_state_dict
     from peft.utils import load_peft_weights
@@ -144,7 +156,7 @@ def _demand_whole_adapter(checkpoint: Path, adapted: "PeftModel") -> None:
         raise InputError(f"{checkpoint} lacks {len(lacking)} of the adapter's tensors, {lacking[0]} among them.")
 
 
-def _from_zero(checkpoint: Path, dtype: str) -> "tuple[PreTrainedModel, Unread]":
+def _from_zero(checkpoint: Path, dtype: str) -> "tuple[PreTrainedModel, dict[str, torch.Tensor]]":
     """Join DeepSpeed's partitions: the fp32 master weights, not the bf16 copies."""
     import torch
     from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
@@ -152,12 +164,19 @@ def _from_zero(checkpoint: Path, dtype: str) -> "tuple[PreTrainedModel, Unread]"
 
     config = AutoConfig.from_pretrained(checkpoint)
     model = merge_stream.without_weights(config, getattr(torch, dtype) if dtype != "auto" else config.dtype)
-    if model is None:
-        raise InputError(f"{checkpoint}: DeepSpeed checkpoints of {config.model_type} are not supported.")
     # ZeRO-3's partitions stay on disk, mapped, until a tensor is joined; those of the stages below are joined here.
     partitions = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint), lazy_mode=True)
-    wrong = merge_stream.names_of(model) ^ (partitions.keys() - set(model.all_tied_weights_keys))
+    tied = model.all_tied_weights_keys
+    names = merge_stream.names_of(model)
+    apart = {name for name in tied if name in partitions and partitions[name] is not partitions.get(tied[name])}
+    wrong = names ^ (partitions.keys() - tied.keys()) | apart
     if wrong:
         raise InputError(f"{checkpoint}: its partitions do not make up the model: {min(wrong)}")
     model.generation_config = GenerationConfig.from_pretrained(checkpoint)
-    return model, Unread(model, lambda name: partitions[name].contiguous().to(model.dtype))
+
+    def join(name: str) -> "torch.Tensor":
+        return partitions[name].contiguous().to(model.dtype)
+
+    if merge_stream.stored_otherwise(model):
+        return model, {name: join(name) for name in names}
+    return model, Unread(model, join)

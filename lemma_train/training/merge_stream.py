@@ -9,7 +9,7 @@ experts, added tokens), it leaves None, and the caller holds the model whole.
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -40,18 +40,21 @@ class Unread(dict[str, torch.Tensor]):
         return self._read(name)
 
 
-def without_weights(config: "PretrainedConfig", dtype: torch.dtype | None) -> "PreTrainedModel | None":
-    """The model of a configuration without its weights, or None where its files name them otherwise than it does.
-
-    dtype: None is fp32.
-    """
+def without_weights(config: "PretrainedConfig", dtype: torch.dtype | None) -> "PreTrainedModel":
+    """The model of a configuration without its weights. dtype: None is fp32."""
     from transformers import AutoModelForCausalLM
-    from transformers.conversion_mapping import get_model_conversion_mapping
 
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, dtype=dtype or torch.float32)
     model.tie_weights()
-    return None if get_model_conversion_mapping(model, add_legacy=False) else model
+    return model
+
+
+def stored_otherwise(model: "PreTrainedModel") -> bool:
+    """Whether the files of this model name or shape its weights otherwise than it does: mixtures of experts."""
+    from transformers.conversion_mapping import get_model_conversion_mapping
+
+    return bool(get_model_conversion_mapping(model, add_legacy=False))
 
 
 def names_of(model: "PreTrainedModel") -> set[str]:
@@ -68,33 +71,41 @@ def of_folder(name: str, dtype: str, revision: str | None = None) -> "tuple[PreT
     from transformers import AutoConfig, GenerationConfig
 
     try:
-        files = _safetensors(name, revision)
+        stored = _stored(name, revision)
         config = AutoConfig.from_pretrained(name, revision=revision)
     except (OSError, ValueError, KeyError, SafetensorError):
         return None
-    if files is None:
+    if not stored or getattr(config, "quantization_config", None) is not None:
         return None
-    if getattr(config, "quantization_config", None) is not None:
-        return None
-    read_as_stored = functools.partial(_read, files)
     wanted = getattr(torch, dtype) if dtype != "auto" else config.dtype
-    model = without_weights(config, wanted or read_as_stored(next(iter(files))).dtype)
-    if model is None or set(files) - set(model.all_tied_weights_keys) != names_of(model):
-        return None
-    if any(
-        _shape(files, tensor) != tuple(shape.shape) for tensor, shape in model.state_dict().items() if tensor in files
-    ):
+    model = without_weights(config, wanted or stored[next(iter(stored))].dtype)
+    if stored_otherwise(model) or not _of_one_type(model) or not _makes_up(stored, model):
         return None
     with contextlib.suppress(OSError):  # a model without one keeps what follows from its configuration
         model.generation_config = GenerationConfig.from_pretrained(name, revision=revision or "main")
-    return model, lambda tensor: read_as_stored(tensor).to(model.dtype)
+    return model, lambda tensor: stored[tensor].to(model.dtype)
+
+
+def _of_one_type(model: "PreTrainedModel") -> bool:
+    """Whether all that is stored of a model has its type: no buffers, and nothing that stays in fp32."""
+    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    return names_of(model) <= parameters and not model._get_dtype_plan(model.dtype)
+
+
+def _makes_up(stored: "_Stored", model: "PreTrainedModel") -> bool:
+    """Whether files hold the tensors of a model and no others, and the same where it ties two."""
+    tied, whole = model.all_tied_weights_keys, model.state_dict()
+    return (
+        set(stored) - set(tied) == names_of(model)
+        and all(stored.shape(name) == tuple(whole[name].shape) for name in stored)
+        and all(torch.equal(stored[name], stored[tied[name]]) for name in tied if name in stored)
+    )
 
 
 def scaffold(model: "PreTrainedModel") -> "PreTrainedModel":
     """A second model whose weights are one repeated number: PEFT puts an adapter on the device of its base layer,
     which must therefore be the CPU, and takes no memory so."""
     made = without_weights(model.config, model.dtype)
-    assert made is not None
     for name, parameter in list(made.named_parameters()):
         module = made.get_submodule(name.rpartition(".")[0])
         # In fp32, because PEFT rounds an adapter that it loads so to the type of its base layer.
@@ -117,10 +128,11 @@ def of_adapter(adapted: "PeftModel", read: Read, dtype: torch.dtype) -> "Read | 
 
     base = cast("PreTrainedModel", adapted.get_base_model())
     wrappers = {n: m for n, m in base.named_modules() if isinstance(m, BaseTunerLayer | AuxiliaryTrainingWrapper)}
-    if any(
-        isinstance(m, ParamWrapper) or not isinstance(m, LoraLayer | ModulesToSaveWrapper) for m in wrappers.values()
-    ):
-        return None
+    for wrapper in wrappers.values():
+        if not isinstance(wrapper, LoraLayer | ModulesToSaveWrapper) or isinstance(wrapper, ParamWrapper):
+            return None
+        if any(True for _ in _wrapped(wrapper).children()):
+            return None
     tied = {name for pair in base.all_tied_weights_keys.items() for name in pair}
     if any(name.startswith(f"{wrapped}.") for name in tied for wrapped in wrappers):
         return None
@@ -134,7 +146,7 @@ def of_adapter(adapted: "PeftModel", read: Read, dtype: torch.dtype) -> "Read | 
         if isinstance(wrapper, ModulesToSaveWrapper):
             return wrapper.modules_to_save[wrapper.active_adapters[0]].get_parameter(leaf).data.to(dtype)
         if name not in merged:
-            layer = wrapper.get_base_layer()
+            layer = _wrapped(wrapper)
             leaves = [own for own, _ in layer.named_parameters(recurse=False)]
             for own in leaves:
                 setattr(layer, own, torch.nn.Parameter(read(f"{place}.{own}"), requires_grad=False))
@@ -147,8 +159,42 @@ def of_adapter(adapted: "PeftModel", read: Read, dtype: torch.dtype) -> "Read | 
     return read_merged
 
 
-def _safetensors(name: str, revision: str | None) -> dict[str, str] | None:
-    """Where each tensor lies; None where the model is stored in another way."""
+def _wrapped(wrapper: Any) -> torch.nn.Module:
+    """The base model's layer that PEFT has put a layer of its own around."""
+    return wrapper.original_module if hasattr(wrapper, "original_module") else wrapper.get_base_layer()
+
+
+class _Stored(Mapping[str, torch.Tensor]):
+    """The tensors of safetensors files, each read when it is asked for. files: where each lies."""
+
+    def __init__(self, files: Mapping[str, str]):
+        self._files = files
+        # Kept open for this merge alone: the files of the next one may be others under the same names.
+        self._open = functools.lru_cache(maxsize=4)(_open)
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self._open(self._files[name]).get_tensor(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._files  # without reading it
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._open(self._files[name]).get_slice(name).get_shape())
+
+
+def _open(file: str) -> Any:
+    # Read, not mapped: a mapping would count as this process's memory for as long as the file is open.
+    return safe_open(file, framework="pt", backend="pread")
+
+
+def _stored(name: str, revision: str | None) -> _Stored | None:
+    """The tensors of a model; None where it is stored in another way."""
     from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
 
     def find(file: str) -> str | None:
@@ -156,27 +202,13 @@ def _safetensors(name: str, revision: str | None) -> dict[str, str] | None:
 
     single = find(SAFE_WEIGHTS_NAME)
     if single is not None:
-        return dict.fromkeys(_open(single).keys(), single)
+        return _Stored(dict.fromkeys(_open(single).keys(), single))
     index = find(SAFE_WEIGHTS_INDEX_NAME)
     if index is None:
         return None
     places = json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"]
-    files = {file: find(file) for file in set(places.values())}
-    listed = {tensor: path for tensor, file in places.items() if (path := files[file]) is not None}
-    if len(listed) < len(places):
+    found = {file: find(file) for file in set(places.values())}
+    held = {file: set(_open(path).keys()) for file, path in found.items() if path is not None}
+    if any(tensor not in held.get(file, ()) for tensor, file in places.items()):
         return None
-    return listed if all(tensor in _open(file).keys() for tensor, file in listed.items()) else None  # noqa: SIM118
-
-
-@functools.lru_cache(maxsize=4)
-def _open(file: str) -> Any:
-    # Read, not mapped: a mapping would count as this process's memory for as long as the file is open.
-    return safe_open(file, framework="pt", backend="pread")
-
-
-def _read(files: Mapping[str, str], name: str) -> torch.Tensor:
-    return _open(files[name]).get_tensor(name)
-
-
-def _shape(files: Mapping[str, str], name: str) -> tuple[int, ...]:
-    return tuple(_open(files[name]).get_slice(name).get_shape())
+    return _Stored({tensor: cast(str, found[file]) for tensor, file in places.items()})

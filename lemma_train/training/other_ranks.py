@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lemma_train.errors import InputError
 from lemma_train.training import universal
-from lemma_train.training.checkpoints import UNIVERSAL, Course, saved_course
+from lemma_train.training.checkpoints import Course, saved_course
 from lemma_train.training.plan_steps import Rows, count_steps
 from lemma_train.training.recipe import Recipe
 
@@ -41,7 +41,7 @@ def demand_movable(recipe: Recipe, checkpoint: Path, saved: Course, course: Cour
         raise InputError(f"{cannot}: with accelerator_config it is not known which process gets which rows.")
     if saved.keys.get("sharded by FSDP"):
         raise InputError(f"{cannot}: for checkpoints of FSDP this has not been tried.")
-    if saved.zero_stage and not (checkpoint / UNIVERSAL).exists():
+    if saved.zero_stage and universal.state_file(checkpoint) is None:
         raise InputError(
             f"{cannot} as it is: DeepSpeed's optimizer state is split by them. `lemma universal {checkpoint}` adds a "
             "copy that is not; then start again."
@@ -70,7 +70,9 @@ def go_on(trainer: "LemmaTrainer", recipe: Recipe, checkpoint: Path, saved: Cour
     if course.zero_stage:
         config = trainer.accelerator.state.deepspeed_plugin.hf_ds_config.config
         config["checkpoint"] = {**config.get("checkpoint", {}), "load_universal": True}
-        trainer.add_callback(_after_loading(trainer, checkpoint))
+        kept = universal.state_file(checkpoint)
+        assert kept is not None, "demand_movable has seen it"
+        trainer.add_callback(_after_loading(trainer, kept))
 
 
 def unlogged_share(files: list[Path], rank: int, ranks: int) -> dict[str, Any] | None:
@@ -100,7 +102,7 @@ def _steps_per_epoch(recipe: Recipe, rows: int, side: Course) -> int | None:
     return count_steps(recipe, counted, side.processes, *side.split).steps_per_epoch
 
 
-def _after_loading(trainer: "LemmaTrainer", checkpoint: Path) -> Any:
+def _after_loading(trainer: "LemmaTrainer", kept: Path) -> Any:
     import torch
     from transformers import TrainerCallback
 
@@ -114,11 +116,11 @@ def _after_loading(trainer: "LemmaTrainer", checkpoint: Path) -> Any:
         def on_train_begin(self, *_: Any, **__: Any) -> None:
             engine = cast(Any, trainer.deepspeed)
             engine._config.load_universal_checkpoint = False
-            stored = torch.load(universal.state_file(checkpoint), map_location="cpu", weights_only=False)
+            stored = torch.load(kept, map_location="cpu", weights_only=False)
             groups = stored.get("optimizer_state_dict", stored)["param_groups"]
             optimizer = engine.optimizer.optimizer
-            for group, kept in zip(optimizer.param_groups, groups, strict=True):
-                group.update({key: value for key, value in kept.items() if key != "params"})
+            for group, former in zip(optimizer.param_groups, groups, strict=True):
+                group.update({key: value for key, value in former.items() if key != "params"})
             for state in optimizer.state.values():
                 if torch.is_tensor(state.get("step")):
                     state["step"] = state["step"].clone()

@@ -214,6 +214,12 @@ class LemmaTrainer(SFTTrainer):
             samples = steps * batch
         return epochs, whole, examples, samples, batch, whole * args.gradient_accumulation_steps, steps
 
+    def _init_training_state(self, max_steps, *args: Any, **kwargs: Any) -> tuple[int, int]:
+        """A resumed run saves, logs and evaluates as its recipe says; transformers asks the checkpoint."""
+        found = super()._init_training_state(max_steps, *args, **kwargs)
+        self.state.compute_steps(self.args, max_steps)
+        return found
+
     # --- durable checkpoints
 
     def _run_epoch(self, model, epoch, *args: Any, **kwargs: Any) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import io
 import shutil
 from pathlib import Path
+from pickle import UnpicklingError
 
 from lemma_train.errors import InputError, first_line
 from lemma_train.training.checkpoints import MARKER, UNIVERSAL, flush, is_complete
@@ -18,9 +19,12 @@ from lemma_train.training.lock import claim
 WORKERS = 2  # processes that read and write; each holds the share of one rank: 12 bytes a parameter, over all ranks
 
 
-def state_file(checkpoint: Path) -> Path:
-    """What the copy says about the optimizer besides its tensors."""
-    return checkpoint / (checkpoint / UNIVERSAL).read_text(encoding="utf-8").strip() / "zero" / "optimizer_state.pt"
+def state_file(checkpoint: Path) -> Path | None:
+    """What the copy says about the optimizer besides its tensors; None where a checkpoint has no copy."""
+    pointer = checkpoint / UNIVERSAL
+    name = pointer.read_text(encoding="utf-8").strip() if pointer.exists() else ""
+    file = checkpoint / name / "zero" / "optimizer_state.pt"
+    return file if name and file.exists() else None
 
 
 def make_universal(checkpoint: Path) -> Path:
@@ -43,27 +47,34 @@ def make_universal(checkpoint: Path) -> Path:
             "join those; go on with as many processes as before."
         )
     target = checkpoint / f"{source.name}_universal"
-    if (checkpoint / UNIVERSAL).exists():
+    if state_file(checkpoint) is not None:
         return target
     with claim(checkpoint.parent):
-        shutil.rmtree(target, ignore_errors=True)
-        _demand_room(source)
+        # DeepSpeed points at its copy before the copy is flushed or ours: it does so in a folder that does not count.
+        unfinished = checkpoint / ".universal.unfinished"
         try:
-            _convert(source, target)
-        except (OSError, RuntimeError, ValueError, LookupError, AssertionError, NotImplementedError) as error:
-            shutil.rmtree(target, ignore_errors=True)
+            for left in (unfinished, target):
+                shutil.rmtree(left, ignore_errors=True)
+            unfinished.mkdir()
+            _demand_room(source)
+            _convert(source, unfinished / target.name)
+            flush(unfinished)
+            (unfinished / target.name).rename(target)
+            (unfinished / UNIVERSAL).replace(checkpoint / UNIVERSAL)
+        except InputError:
+            raise
+        except (OSError, EOFError, RuntimeError, ValueError, LookupError, AssertionError, UnpicklingError) as error:
             raise InputError(f"{checkpoint} cannot be converted: {first_line(error)}") from error
         finally:
-            (checkpoint / UNIVERSAL).unlink(missing_ok=True)  # DeepSpeed's own, written before anything is flushed
-        flush(target)
-        # DeepSpeed finds the copy by this file, so it comes last.
-        (checkpoint / UNIVERSAL).write_text(target.name, encoding="utf-8")
+            shutil.rmtree(unfinished, ignore_errors=True)
     return target
 
 
 def _demand_room(source: Path) -> None:
-    """The copy takes as much as the partitions, and the fragments that it is joined from as much again."""
-    needed = 2 * sum(file.stat().st_size for file in source.glob("*_optim_states.pt"))
+    """The copy takes as much as the partitions, the fragments that it is joined from as much again, and for stage 3
+    the first rank's partition lies beside them for a while."""
+    partitions = [file.stat().st_size for file in source.glob("*_optim_states.pt")]
+    needed = 2 * sum(partitions) + max(partitions, default=0)
     free = shutil.disk_usage(source).free
     if free < needed:
         raise InputError(f"{source}: converting it takes {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} are free.")
