@@ -37,6 +37,17 @@ LLAMA3_PATTERN = (
 )
 
 
+# The files that take longest begin first: two workers then end at about the same time (--no-loadscope-reorder).
+_LONGEST = (
+    *("test_slurm", "test_sft", "test_preemption", "test_vllm", "test_loop_kills", "test_starts", "test_other_ranks"),
+    *("test_vllm_in_process", "test_ablate", "test_first_steps", "test_collect_kills", "test_evaluate"),
+)
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: _LONGEST.index(item.path.stem) if item.path.stem in _LONGEST else len(_LONGEST))
+
+
 def pytest_unconfigure():
     shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
 
