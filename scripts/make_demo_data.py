@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
-"""Write the quickstart's data from generated problems; nothing is downloaded.
+"""Write the rows of recipes/smollm2_135m.yaml from generated problems; nothing is downloaded.
 
-Leaves `train.jsonl` (training rows: 800 word sums, shuffled) and `held_out.jsonl`
-(200 word sums that the training rows do not contain) in a folder. A file that already holds the same text is left
-alone, so that nothing built from it looks out of date.
+Leaves `train.jsonl`, 800 word sums with their worked solutions, shuffled, in a folder. A file that already holds the
+same text is left alone, so that nothing built from it looks out of date.
 
     python scripts/make_demo_data.py [--out data/demo] [--seed 0]
 """
@@ -20,8 +19,7 @@ from lemma_train.errors import user_errors_exit_with_2
 from lemma_train.problem_generators import generate
 from lemma_train.problems import Problem
 
-TRAIN = {"word_sums": 800}
-HELD_OUT = {"word_sums": 200}
+KIND, SIZE = "word_sums", 800
 
 
 def training_row(problem: Problem) -> dict[str, Any]:
@@ -40,10 +38,6 @@ def training_row(problem: Problem) -> dict[str, Any]:
     }
 
 
-def held_out_row(problem: Problem) -> dict[str, str]:
-    return {"id": problem.id, "question": problem.question, "answer": problem.answer, "source": problem.source}
-
-
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
@@ -54,20 +48,15 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Write the quickstart's training rows and held-out problems.")
+    parser = argparse.ArgumentParser(description="Write the training rows of recipes/smollm2_135m.yaml.")
     parser.add_argument("--out", type=Path, default=Path("data/demo"), help="folder to write to (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="another seed gives other problems (default: %(default)s)")
     arguments = parser.parse_args()
 
-    train = [problem for kind, size in TRAIN.items() for problem in generate(kind, size, arguments.seed)]
-    seen = {problem.id for problem in train}
-    held_out = [
-        problem for kind, size in HELD_OUT.items() for problem in generate(kind, size, arguments.seed + 1, avoid=seen)
-    ]
+    train = generate(KIND, SIZE, arguments.seed)
     random.Random(arguments.seed).shuffle(train)
     arguments.out.mkdir(parents=True, exist_ok=True)
     write_jsonl(arguments.out / "train.jsonl", map(training_row, train))
-    write_jsonl(arguments.out / "held_out.jsonl", map(held_out_row, held_out))
 
 
 if __name__ == "__main__":

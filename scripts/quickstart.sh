@@ -18,8 +18,9 @@ export PATH="$PWD/.venv/bin:$PATH"
 # Everything from here on lies on this disk.
 export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 DS_ACCELERATOR="${DS_ACCELERATOR:-cpu}"
 
-step "2/3 model"
+step "2/3 model, and the rows that recipes/smollm2_135m.yaml names"
 python scripts/get_smollm2.py models/smollm2-135m
+python scripts/make_demo_data.py --out data/demo
 
 step "3/3 collect, train, evaluate, report: recipes/run/smollm2_demo.yaml"
 lemma run recipes/run/smollm2_demo.yaml "$@"
