@@ -80,8 +80,13 @@ class Children:
             self._child.send_signal(signal.SIGKILL if hasty else signal.SIGTERM)
 
 
-def last_line(log: Path) -> str:
-    """The last line of a log that says anything, at most 400 characters, with nothing in it that steers a terminal."""
+def how_it_ended(status: int, log: Path) -> str:
+    """The signal that killed a command, else the last line of its log that says anything.
+
+    At most 400 characters, with nothing in them that steers a terminal.
+    """
+    if status < 0:
+        return f"killed by {signal.Signals(-status).name}"
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:

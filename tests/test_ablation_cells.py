@@ -1,6 +1,7 @@
 """The grid: which runs come of it, what they are called, what they train, and what is refused."""
 
 import contextlib
+import sys
 
 import pytest
 import yaml
@@ -10,6 +11,7 @@ from lemma_train.ablation.ablate import Ablation
 from lemma_train.ablation.cells import cells_of, runs_of
 from lemma_train.ablation.settings import AblateSettings, load_ablate_recipe
 from lemma_train.ablation.training_run import STATE_FILE, Ending, ending_of
+from lemma_train.child_process import Children, how_it_ended
 from lemma_train.errors import InputError
 from lemma_train.training.lock import claim
 
@@ -177,3 +179,14 @@ def test_a_run_that_another_process_takes_up_meanwhile_is_left_to_it(tmp_path, t
         assert said[-1] == f"[2/2] {second.name}: another process trains it or has done so"
         assert [ending.split()[1] for ending in ablation.state_lines()] == ["missing", "elsewhere"]
     assert not (second.folder / STATE_FILE).exists()
+
+
+def test_how_a_command_ended_is_its_signal_or_the_last_thing_that_it_said(tmp_path):
+    children, log = Children(), tmp_path / "log.txt"
+    killed = children.run(
+        [sys.executable, "-c", "import os; print('step 7', flush=True); os.kill(os.getpid(), 9)"], log
+    )
+    assert how_it_ended(killed, log) == "killed by SIGKILL"
+    failed = children.run([sys.executable, "-c", r"print('a fault\33[2J\n'); exit(3)"], log)
+    assert failed == 3 and how_it_ended(failed, log) == r"a fault\x1b[2J"
+    assert "cannot be read" in how_it_ended(1, tmp_path / "none.txt")

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lemma_train.ablation.cells import Run
-from lemma_train.child_process import Children, last_line
+from lemma_train.child_process import Children, how_it_ended
 from lemma_train.errors import InputError, Stopped
 from lemma_train.training.lock import is_claimed
 from lemma_train.whole_file import whole_file, write_faults_named
@@ -83,7 +83,7 @@ def _start(run: Run, accelerate_config: str | None, children: Children) -> Endin
         return Ending("done", "", seconds)
     if is_claimed(run.folder):  # it came first, while this process was starting
         return _ELSEWHERE
-    return Ending("failed", f"status {status}: {_reason(run, new)}", seconds, status)
+    return Ending("failed", _reason(run, new, status), seconds, status)
 
 
 def _command(run: Run, accelerate_config: str | None) -> list[str]:
@@ -98,14 +98,15 @@ def _command(run: Run, accelerate_config: str | None) -> list[str]:
     ]
 
 
-def _reason(run: Run, new: set[str]) -> str:
-    """One sentence on why a run failed: the trainer's own, else the last line of its log."""
+def _reason(run: Run, new: set[str], status: int) -> str:
+    """One sentence on why a run failed: the trainer's own, else what its end and its log tell."""
+    told = how_it_ended(status, run.folder / LOG_FILE)
     if "failed.json" in new:
         with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-            return " ".join(str(json.loads((run.folder / "failed.json").read_text("utf-8"))["message"]).split())
-    if "stopped.json" in new:
-        return "a signal from outside stopped it; start the same command again to go on"
-    return last_line(run.folder / LOG_FILE)
+            told = " ".join(str(json.loads((run.folder / "failed.json").read_text("utf-8"))["message"]).split())
+    elif "stopped.json" in new:
+        told = "a signal from outside stopped it; start the same command again to go on"
+    return told if status < 0 else f"status {status}: {told}"
 
 
 def _note(run: Run, ending: Ending) -> None:

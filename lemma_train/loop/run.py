@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lemma_train.ablation.training_run import carry_out
-from lemma_train.child_process import Children, last_line
+from lemma_train.child_process import Children, how_it_ended
 from lemma_train.errors import InputError, Stopped
 from lemma_train.loop.fingerprint import fingerprint
 from lemma_train.loop.settings import load_run_recipe
@@ -104,7 +104,9 @@ class WholeRun:
             raise Stopped(f"the step {step.name} was stopped by {children.told.name}; start it again to go on.")
         if status:
             failure = InputError if status == 2 else StepFailed
-            raise failure(f"the step {step.name} failed: {last_line(self._log(step))} (log: {self._log(step)})")
+            raise failure(
+                f"the step {step.name} failed: {how_it_ended(status, self._log(step))} (log: {self._log(step)})"
+            )
 
     def _steps(self) -> list[Step]:
         return self.plan.steps(lambda: write_summary(self.plan))
