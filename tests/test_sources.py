@@ -55,6 +55,24 @@ def test_a_table_gives_the_same_rows_below_its_line_of_names(tmp_path, name):
     assert count_rows(Source(str(path))) == 3
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"id": 12345678901234567890123, "answer": -98765432109876543210}',
+        '{"id": 18446744073709551616, "x": 9223372036854775807}',
+        '{"a": NaN, "b": -Infinity, "c": 1e400, "d": -0.0, "e": 0.1, "f": 1E3, "g": 1e-7, "a": 2}',
+        r'{"question": "half \ud83d of one", "answer": "\ud83d\ude00\u0000"}',
+        '{"a": ' + "[" * 300 + "]" * 300 + "}",
+    ],
+    ids=lambda text: text[:20],
+)
+def test_a_line_is_read_as_the_standard_library_reads_it(tmp_path, text):
+    path = tmp_path / "a.jsonl"
+    path.write_text(text + "\n")
+    (located,) = iterate(Source(str(path)))
+    assert repr(located.row) == repr(json.loads(text)) and located.fault is None
+
+
 def test_a_quoted_cell_may_hold_commas_and_lines_and_an_empty_one_is_no_field(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text('question,answer,solution\n"What is\n2, doubled?",4,"2 * 2 = ""4"""\n\nAnd 3?,6, \n')

@@ -5,19 +5,24 @@ a time, so that memory does not grow with the data; what could not be decoded le
 It does not judge what a row says.
 """
 
+import contextlib
 import hashlib
 import itertools
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from lemma_train.errors import InputError, first_line
 from lemma_train.training.csv_rows import csv_rows
 
+_LONG_NUMBER = re.compile(rb"\d{19}")
 _SUFFIXES = (".jsonl", ".json", ".parquet", ".csv")
 _KEYS = {"path", "split", "name", "revision", "weight", "limit", "columns"}
 
@@ -217,13 +222,22 @@ def _jsonl_rows(file: Path) -> Iterator[Located]:
 
 def _decoded(file: Path, line: int, data: bytes) -> Located:
     try:
-        text = data.decode("utf-8")
+        return Located(str(file), line, row=_json(data))
     except UnicodeDecodeError as error:
         return Located(str(file), line, fault=("invalid_utf8", f"byte {error.start} of the line is not UTF-8"))
-    try:
-        return Located(str(file), line, row=json.loads(text))
     except (ValueError, RecursionError) as error:
         return Located(str(file), line, fault=("invalid_json", first_line(error)))
+
+
+def _json(data: bytes) -> Any:
+    """What the standard library reads, mostly in a third of its time.
+
+    orjson refuses NaN and halves of characters, and makes floats of whole numbers beyond 64 bits.
+    """
+    if not _LONG_NUMBER.search(data):
+        with contextlib.suppress(orjson.JSONDecodeError):
+            return orjson.loads(data)
+    return json.loads(data.decode("utf-8"))
 
 
 def _json_rows(file: Path, key: str) -> Iterator[Located]:
