@@ -188,10 +188,11 @@ def _check_shell(checkout: Path, script: str, words: list[str]) -> None:
 
 def _submit(checkout: Path, words: list[str]) -> None:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("LEMMA_", "SLURM_"))}
+    online = {"HF_HUB_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0"}
     done = subprocess.run(
         ["bash", str(checkout / "scripts/slurm/submit.sh"), "--dry-run", *words],
         # A model that is not on this disk is no fault where it may still be fetched, which a dry run does not.
-        env={**clean, "LEMMA_CLUSTER_ENV": os.devnull, "LEMMA_VENV": sys.prefix, "HF_HUB_OFFLINE": "0"},
+        env={**clean, "LEMMA_CLUSTER_ENV": os.devnull, "LEMMA_VENV": sys.prefix, **online},
         cwd=checkout,
         capture_output=True,
         text=True,
