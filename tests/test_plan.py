@@ -166,7 +166,9 @@ def test_an_absurd_number_of_gpus_is_refused(gpus):
         ({"gpus_per_node": 0}, "--gpus-per-node"),
         ({"mfu": 0.0}, "--mfu"),
         ({"mfu": 40.0}, "--mfu"),
+        ({"mfu": 1e-320}, "--mfu"),
         ({"peak_tflops": -1}, "--peak-tflops"),
+        ({"peak_tflops": 1e-320}, "--peak-tflops"),
         ({"rows": 0}, "--rows"),
         ({"rows": 10**15}, "--rows"),
         ({"mean": 0.0}, "--mean-tokens"),
@@ -175,6 +177,14 @@ def test_an_absurd_number_of_gpus_is_refused(gpus):
 def test_absurd_values_are_refused_by_name(arguments, named):
     with pytest.raises(InputError, match=named):
         plan("llama3_8b", 8, **arguments)
+
+
+@pytest.mark.parametrize("stage", ["x", "9", "-1", "[3]"])
+def test_a_launch_configuration_with_an_absurd_stage_is_refused(tmp_path, stage):
+    config = tmp_path / "launch.yaml"
+    config.write_text(f"distributed_type: DEEPSPEED\ndeepspeed_config: {{zero_stage: {stage}}}\n")
+    with pytest.raises(InputError, match="zero_stage must be 0 to 3"):
+        plan("llama3_8b", 8, "--deepspeed", "null", config_file=config)
 
 
 def test_gpus_that_fill_no_whole_nodes_are_refused():

@@ -78,7 +78,9 @@ def test_rows_come_from_the_command_line_then_the_prepared_set_then_the_files(re
     prepared = find_rows(recipe(written))
     assert (prepared.count, prepared.mean, prepared.longest) == (18, 30.5, 40) and prepared.padded
     assert find_rows(recipe(written), 7, 50.0).count == 7 and find_rows(recipe(written), 7).mean == 30.5
-    for damaged in ("{", "[]", '{"train_rows": 0, "lengths": {"min": 1, "mean": 1, "max": 1}}', '{"train_rows": 5}'):
+    lengths = '"lengths": {"min": 1, "mean": 1, "max": 1}'
+    absurd = [f'{{"train_rows": {rows}, {lengths}}}' for rows in ("0", "1.5", "true", "Infinity", "NaN", "9" * 400)]
+    for damaged in ("{", "[" * 100_000, "[]", '{"train_rows": 5}', *absurd):
         (tmp_path / "out" / "prepared" / "report.json").write_text(damaged)
         assert find_rows(recipe(written)).count == 20
 

@@ -95,7 +95,10 @@ def zero_stage(recipe: Recipe, environ: Mapping[str, str]) -> int:
     """DeepSpeed's ZeRO stage from the recipe's `deepspeed` key, else from the launcher; 0 without DeepSpeed."""
     config = deepspeed_config(recipe, environ)
     if config is None:
-        return int(environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")) if _launched_with_deepspeed(environ) else 0
+        stage = environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2") if _launched_with_deepspeed(environ) else "0"
+        if stage not in ("0", "1", "2", "3"):
+            raise InputError(f"The launch configuration's deepspeed_config.zero_stage must be 0 to 3, it is {stage!r}.")
+        return int(stage)
     stage = _zero_section(config).get("stage", 0)
     if stage not in (0, 1, 2, 3):
         raise InputError(f"{recipe.path}: deepspeed: zero_optimization.stage must be 0 to 3, it is {stage!r}.")
@@ -121,7 +124,7 @@ def deepspeed_config(recipe: Recipe, environ: Mapping[str, str]) -> dict[str, An
             f"{recipe.path}: deepspeed: the file {named} does not exist (paths are taken from the current folder); "
             "ds_configs/ holds the ones that ship."
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{recipe.path}: deepspeed: {named} is not readable JSON: {first_line(error)}.") from error
     if not isinstance(config, dict):
         raise InputError(f"{recipe.path}: deepspeed: {named} must hold one JSON object.")

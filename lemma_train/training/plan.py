@@ -16,7 +16,7 @@ from lemma_train.training.memory_setting import Setting, setting_of
 from lemma_train.training.model_shape import ModelShape, shape_of
 from lemma_train.training.plan_launch import Launch
 from lemma_train.training.plan_search import Change, changes_that_fit
-from lemma_train.training.plan_steps import Rows, Steps, count_steps, find_rows
+from lemma_train.training.plan_steps import MOST_ROWS, Rows, Steps, count_steps, find_rows
 from lemma_train.training.recipe import Recipe
 
 # What nodes with eight 80 GB GPUs have at most among the larger clouds' offers.
@@ -155,12 +155,17 @@ def _check(hardware: Hardware, rows: int | None, mean_tokens: float | None) -> N
     faults = [
         f"{flag}: it must be {words}; it is {value}."
         for flag, value, holds, words in (
-            ("--gpu-memory", hardware.gpu_memory, 0 < hardware.gpu_memory <= 1e6, "above 0 and at most 1000000 GiB"),
-            ("--gpus-per-node", hardware.gpus_per_node, 1 <= hardware.gpus_per_node <= 1e6, "at least 1"),
-            ("--host-memory", hardware.host_memory, 0 < hardware.host_memory <= 1e9, "above 0 GiB"),
-            ("--mfu", hardware.mfu, 0 < hardware.mfu <= 1, "a share above 0 and at most 1"),
-            ("--peak-tflops", hardware.peak_tflops, 0 < hardware.peak_tflops <= 1e6, "above 0"),
-            ("--rows", rows, rows is None or 1 <= rows <= 10**12, "from 1 to 10^12"),
+            ("--gpu-memory", hardware.gpu_memory, 0 < hardware.gpu_memory <= 1e6, "above 0 and at most 10^6 GiB"),
+            ("--gpus-per-node", hardware.gpus_per_node, 1 <= hardware.gpus_per_node <= 1e6, "from 1 to 10^6"),
+            (
+                "--host-memory",
+                hardware.host_memory,
+                0 < hardware.host_memory <= 1e9,
+                "above 0 and at most 10^9 GiB",
+            ),
+            ("--mfu", hardware.mfu, 1e-6 <= hardware.mfu <= 1, "a share from 0.000001 to 1"),
+            ("--peak-tflops", hardware.peak_tflops, 1e-3 <= hardware.peak_tflops <= 1e6, "from 0.001 to 10^6"),
+            ("--rows", rows, rows is None or 1 <= rows <= MOST_ROWS, "from 1 to 10^12"),
             ("--mean-tokens", mean_tokens, mean_tokens is None or 1 <= mean_tokens <= 10**7, "from 1 to 10^7"),
         )
         if not holds

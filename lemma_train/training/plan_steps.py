@@ -17,6 +17,7 @@ from lemma_train.training.sources import count_rows, read_sources
 # Published data sets, by their cards: rows, mean tokens a row.
 PUBLISHED = {"panzs19/LEMMA": (88_904, 623.0)}
 ASSUMED_MEAN_TOKENS = 620.0
+MOST_ROWS = 10**12  # more is a slip of the pen
 
 
 @dataclass(frozen=True)
@@ -131,9 +132,10 @@ def _report(path: Path) -> dict[str, Any] | None:
         report = json.loads(path.read_text(encoding="utf-8"))
         lengths = report["lengths"]
         numbers = (report["train_rows"], lengths["min"], lengths["mean"], lengths["max"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return report if all(isinstance(n, int | float) and n > 0 for n in numbers) else None
+    whole = type(numbers[0]) is int and all(type(n) in (int, float) and 0 < n <= MOST_ROWS for n in numbers)
+    return report if whole else None
 
 
 def _count(recipe: Recipe) -> tuple[int | None, float | None, str]:
