@@ -51,9 +51,6 @@ class Children:
             os.setsid()  # a terminal's Ctrl-C reaches it through this process alone, as a signal to save first
             launcher.end_with(own)
 
-        # The package may lie beside a script that was started by its path.
-        here = str(Path(__file__).resolve().parents[1])
-        search = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
         with log.open("ab") as stream:
             stream.write(f"--- {time.strftime('%F %T')} {' '.join(command)}\n".encode())
             stream.flush()
@@ -62,7 +59,7 @@ class Children:
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
-                env=launcher.without_launcher({**os.environ, "PYTHONPATH": search}),
+                env=child_environment(),
                 preexec_fn=follow,
             )
         try:
@@ -78,6 +75,16 @@ class Children:
         self.told = signal.Signals(number)
         if self._child is not None and self._child.poll() is None:
             self._child.send_signal(signal.SIGKILL if hasty else signal.SIGTERM)
+
+
+def child_environment() -> dict[str, str]:
+    """This process's environment for a child that is no rank of its launcher and finds this package.
+
+    The package need not be installed: it may lie beside a script that was started by its path.
+    """
+    here = str(Path(__file__).resolve().parents[1])
+    search = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
+    return launcher.without_launcher({**os.environ, "PYTHONPATH": search})
 
 
 def how_it_ended(status: int, log: Path) -> str:

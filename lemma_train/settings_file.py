@@ -78,13 +78,15 @@ def folder_fault(key: str, text: str) -> list[str]:
         >>> folder_fault("output_dir", "~nobody/x")
         ["output_dir: '~nobody/x' can be no folder: Could not determine home directory."]
     """
+    path = Path(text)
     try:
-        Path(text).expanduser().stat()
+        path = path.expanduser()
+        path.stat()
     except FileNotFoundError:
-        pass
+        return []
     except (OSError, ValueError, RuntimeError) as error:
         return [f"{key}: {quoted(text)} can be no folder: {first_line(error)[:200].rstrip('.')}."]
-    return []
+    return [] if path.is_dir() else [f"{key}: {quoted(text)} is a file; name a folder."]
 
 
 def seed_faults(seeds: Sequence[int]) -> list[str]:

@@ -217,6 +217,8 @@ def slurm() -> Iterator[SlurmCluster]:
 
 
 if __name__ == "__main__":  # a cluster to try things on: prints how to speak to it, and ends at the end of its input
+    for number in (signal.SIGTERM, signal.SIGHUP):  # by themselves they would end this process and leave the daemons
+        signal.signal(number, lambda *_: sys.exit(1))
     with started() as held:
         print(f"export SLURM_CONF={held.environment['SLURM_CONF']}", flush=True)
         sys.stdin.read()

@@ -110,6 +110,12 @@ def test_a_fault_of_every_run_is_refused_and_one_of_some_is_told_for_them_alone(
     assert [line.split()[1] for line in ablation.state_lines()] == ["missing", "failed"]
 
 
+def test_an_output_folder_that_is_a_file_is_refused_before_anything_is_trained(tmp_path):
+    (tmp_path / "out").touch()
+    with pytest.raises(InputError, match=r"output_dir: '.*out' is a file; name a folder"):
+        load_ablate_recipe(recipe_file(tmp_path, grid={"lora_r": [4, 8]}))
+
+
 def test_a_baseline_must_be_a_cell(tmp_path, tiny_llama):
     write_recipe(tmp_path, tiny_llama, use_peft=True)
     with pytest.raises(InputError, match=r"baseline: 'lora_r-5' is no cell; they are lora_r-4, lora_r-8"):

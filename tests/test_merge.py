@@ -24,7 +24,8 @@ def test_bad_arguments_are_input_errors(tiny_llama, tmp_path, kind):
     (tmp_path / "empty").mkdir()
     sources = {"no folder": tmp_path / "x", "empty folder": tmp_path / "empty", "existing target": Path(tiny_llama)}
     target = tmp_path / ("empty" if kind == "existing target" else "out")
-    with pytest.raises(InputError):
+    named = "exists already" if kind == "existing target" else "name a checkpoint-N or a final folder"
+    with pytest.raises(InputError, match=named):
         merge(sources[kind], target)
     assert not (tmp_path / "out").exists()
 

@@ -241,7 +241,7 @@ def test_the_command_prints_one_json_object_or_a_table_and_asks_no_network():
     assert took < 15, f"planning took {took:.1f} s"
     refused = command("recipes/llama3_70b.yaml", "--gpus", "8", "--gpu-memory", "80", **nowhere)
     assert refused.returncode == 0 and "fits: no" in refused.stdout
-    assert "The nearest change that fits:" in refused.stdout
+    assert "The nearest change that fits, with 64 rows a step as here:" in refused.stdout
 
 
 def test_the_table_on_sizing_is_what_the_commands_say(capsys):

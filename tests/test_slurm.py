@@ -256,3 +256,19 @@ def test_an_evaluation_waits_for_its_server_and_finds_it(slurm, smollm2_folder, 
     slurm.call(SCRIPTS / "submit.sh", "stop", "student", **ENVIRONMENT, **servers)
     assert slurm.wait(server)["JobState"] == "CANCELLED"
     until(lambda: not address.exists(), slurm, tmp_path, 30)
+
+
+def test_a_cluster_to_try_things_on_ends_with_the_process_that_started_it(slurm):  # noqa: F811
+    with subprocess.Popen(
+        [sys.executable, ROOT / "tests" / "slurm_cluster.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as keeper:
+        folder = Path(keeper.stdout.readline().strip().partition("SLURM_CONF=")[2]).parent
+        daemons = [line for line in _commands() if str(folder) in line]
+        keeper.terminate()
+        keeper.wait(60)
+    assert len(daemons) == 4 and not folder.exists()
+    assert not [line for line in _commands() if str(folder) in line]
+
+
+def _commands() -> list[str]:
+    return subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout.splitlines()

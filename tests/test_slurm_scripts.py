@@ -133,11 +133,86 @@ def test_a_chain_gives_the_training_its_options_and_evaluates_its_model(tmp_path
         (["trane", "recipes/llama3_8b.yaml"], "trane is neither an option nor one of train"),
         (["--shards", "0", "collect", "recipes/collect/offline_demo.yaml"], "--shards: 0 is not a number of shards"),
         (["serve", "teacher"], "write: submit.sh serve NAME MODEL"),
+        (["serve", "../teacher", "model"], "the name ../teacher of a server may hold"),
+        (["train", "recipes"], "the recipe recipes does not exist or is no file"),
+        (["train", "$(touch x)"], "the recipe $(touch x) does not exist"),
+        (["--", "train", "recipes/llama3_8b.yaml"], "-- is neither an option nor one of train"),
+        (["--shards", "9" * 20, "collect", "recipes/collect/offline_demo.yaml"], "is not a number of shards"),
+        (["--evaluate", "chain", "recipes/llama3_8b.yaml"], "--evaluate needs a value"),
+        (["--evaluate=recipes", "chain", "recipes/llama3_8b.yaml"], "the recipe recipes does not exist or is no file"),
+        (
+            ["--evaluate=recipes/evaluate/paper.yaml", "train", "recipes/llama3_8b.yaml"],
+            "train has no option --evaluate",
+        ),
+        (["--teacher", "a b", "collect", "recipes/collect/offline_demo.yaml"], "the name a b of a server may hold"),
+        (["--stop-servers", "collect", "recipes/collect/offline_demo.yaml"], "--stop-servers: no server is named"),
+        (["stop", "../.."], "the name ../.. of a server may hold"),
+        (["stop", "nobody-began-this"], "no server has begun under the name nobody-began-this"),
     ],
 )
 def test_a_call_that_cannot_be_meant_ends_with_a_sentence(words, message):
     done = run_submit(*words)
     assert done.returncode == 2 and done.stderr.startswith("submit.sh: ") and message in done.stderr
+
+
+@pytest.mark.parametrize("name", ["a b.yaml", "a'b.yaml", 'a"b.yaml', "a\nb.yaml", "$(touch x).yaml", "a*;b\\.yaml"])
+def test_a_recipe_of_any_name_reaches_sbatch_as_one_word(tmp_path, tiny_llama, name):
+    recipe = write_recipe(tmp_path, tiny_llama).rename(tmp_path / name)
+    *_, train, _ = [line for line in run_submit("chain", str(recipe)).stdout.splitlines() if line.startswith("sbatch ")]
+    reread = subprocess.run(["bash", "-c", f"printf '%s\\0' {train}"], capture_output=True, text=True).stdout
+    assert reread.split("\0")[-2] == str(recipe)
+
+
+@pytest.mark.parametrize(
+    "lines", ["LEMMA_TIME = 3", "LEMMA_NODES=a b", "LEMMA_SBATCH='a", "exit 0", "echo $NOPE", "x=("]
+)
+def test_a_broken_line_of_the_cluster_file_ends_with_a_sentence(tmp_path, lines):
+    cluster = tmp_path / "cluster.env"
+    cluster.write_text(f"{lines}\n")
+    done = run_submit("train", "recipes/llama3_8b.yaml", cluster=cluster)
+    assert done.returncode == 2 and not done.stdout
+    assert f"submit.sh: {cluster}: a line of it failed" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("lines", "message"), [("LEMMA_TIME=3\r", "line ends of Windows"), (None, "cannot be read")])
+def test_a_cluster_file_that_is_none_is_refused(tmp_path, lines, message):
+    cluster = tmp_path / "cluster.env"
+    if lines is None:
+        cluster.mkdir()
+    else:
+        cluster.write_bytes(f"{lines}\n".encode())
+    done = run_submit("train", "recipes/llama3_8b.yaml", cluster=cluster)
+    assert done.returncode == 2 and message in done.stderr and not done.stdout
+
+
+def test_servers_are_stopped_by_their_jobs_and_a_dry_run_only_says_so(tmp_path):
+    (tmp_path / "big").mkdir()
+    for job in ("7", "8"):
+        (tmp_path / "big" / f"{job}.log").touch()
+    done = run_submit("stop", "big", LEMMA_SERVERS=str(tmp_path))
+    assert (done.returncode, done.stdout) == (0, "scancel --quiet 7 8\n")
+
+
+def test_it_submits_from_within_a_job_too(tmp_path):
+    call = submit("train", "recipes/llama3_8b.yaml", SLURM_JOB_ID="1", SLURM_SUBMIT_DIR=str(tmp_path))
+    assert call[0][-1] == "recipes/llama3_8b.yaml"
+
+
+def test_every_fault_of_a_recipe_is_in_one_sentence_once(tmp_path, tiny_llama):
+    done = run_submit("chain", str(write_recipe(tmp_path, tiny_llama, learning_rat=1, sead=2)))
+    assert done.stderr.count("\n") == 1 and done.stderr.count("learning_rat'") == done.stderr.count("sead'") == 1
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\u202eb"])
+def test_an_output_folder_that_no_line_can_name_is_refused(check_job, tmp_path, name):
+    with pytest.raises(InputError, match="does not stand on one line"):
+        check_job.check_disk(tmp_path / name, 1)
+
+
+def test_an_output_folder_that_is_a_file_is_refused(check_job, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is no folder that can be written"):
+        check_job.check_disk(tmp_path / "file" / "out", 1)
 
 
 def test_a_chain_is_refused_where_its_recipe_does_not_parse(tmp_path, tiny_llama):

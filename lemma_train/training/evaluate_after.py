@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lemma_train.child_process import child_environment
 from lemma_train.errors import InputError, Stopped
 from lemma_train.template import Renderer
 from lemma_train.training import launcher
@@ -80,11 +81,8 @@ def evaluate_final(recipe: Recipe) -> None:
     for path in _recipes(recipe):
         folder = recipe.output_dir / FOLDER / Path(path).stem
         command = [sys.executable, "-m", "lemma_train.cli", "evaluate", path, *_overrides(recipe, path)]
-        # The package may lie beside a script that was started by its path.
-        here = str(Path(__file__).resolve().parents[2])
-        search = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
-        environment = launcher.without_launcher({**os.environ, "PYTHONPATH": search})
-        status = subprocess.run(command, env=environment, preexec_fn=lambda: launcher.end_with(own)).returncode
+        ended = subprocess.run(command, env=child_environment(), preexec_fn=lambda: launcher.end_with(own))
+        status = ended.returncode
         if status:
             failure = InputError if status == 2 else Stopped
             raise failure(

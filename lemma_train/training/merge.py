@@ -80,15 +80,18 @@ def _loaded(
     checkpoint: Path, dtype: str
 ) -> "tuple[PreTrainedModel, dict[str, torch.Tensor] | None, PreTrainedTokenizerBase]":
     """The model, its tensors where it does not hold them itself, and the tokenizer."""
+    if not any((checkpoint / name).exists() for name in ("adapter_config.json", "latest", "config.json")):
+        raise InputError(
+            f"{checkpoint} holds neither an adapter, a DeepSpeed checkpoint nor a model; name a checkpoint-N or a "
+            "final folder."
+        )
     tokenizer = _tokenizer(checkpoint)
     if (checkpoint / "adapter_config.json").exists():
         return *_merged_adapter(checkpoint, tokenizer, dtype), tokenizer
     if (checkpoint / "latest").exists() and not any(checkpoint.glob("*/offloaded_tensors")):
         return *_from_zero(checkpoint, dtype), tokenizer
-    if (checkpoint / "config.json").exists():
-        found = merge_stream.of_folder(str(checkpoint), dtype)
-        return (found[0], Unread(*found), tokenizer) if found else (_load(str(checkpoint), dtype), None, tokenizer)
-    raise InputError(f"{checkpoint} holds neither an adapter, a DeepSpeed checkpoint nor a model.")
+    found = merge_stream.of_folder(str(checkpoint), dtype)
+    return (found[0], Unread(*found), tokenizer) if found else (_load(str(checkpoint), dtype), None, tokenizer)
 
 
 def _tokenizer(checkpoint: Path) -> "PreTrainedTokenizerBase":

@@ -119,7 +119,10 @@ def _verdict(plan: Plan) -> list[str]:
     if not plan.changes:
         return [*lines, "No smaller batch, ZeRO stage, offloading, number of GPUs or adapter that was tried fits."]
     first, *others = plan.changes
-    lines += ["The nearest change that fits:", *_change(first)]
+    lines += [
+        f"The nearest change that fits, with {plan.steps.global_batch_size} rows a step as here:",
+        *_change(first),
+    ]
     if others:
         lines += ["Others that fit:", *(line for change in others for line in _change(change))]
     return lines

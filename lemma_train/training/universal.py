@@ -35,7 +35,10 @@ def make_universal(checkpoint: Path) -> Path:
             convert, the disk is too full, or a run is at work in the output folder.
     """
     if not is_complete(checkpoint):
-        raise InputError(f"{checkpoint} is no complete checkpoint (its {MARKER} is missing or files are cut).")
+        raise InputError(
+            f"{checkpoint} is no complete checkpoint (its {MARKER} is missing or files are cut); name a checkpoint-N "
+            "folder."
+        )
     if not (checkpoint / "latest").exists():
         raise InputError(
             f"{checkpoint} holds no partitions of DeepSpeed; it resumes on any number of processes as it is."

@@ -184,13 +184,15 @@ def check_disk(output_dir: Path, needed: int) -> None:
     """Ask for `needed` free bytes where the output will lie.
 
     Raises:
-        InputError: there are fewer, or the folder cannot be made.
+        InputError: there are fewer, or the folder cannot be made or named on one line.
     """
+    if not str(output_dir).isprintable():
+        raise InputError(f"output_dir: {str(output_dir)!r} does not stand on one line, as the batch scripts need it.")
     place = output_dir.absolute()
     while not place.exists():
         place = place.parent
-    if not os.access(place, os.W_OK):
-        raise InputError(f"output_dir: {place} cannot be written on {os.uname().nodename}.")
+    if not (place.is_dir() and os.access(place, os.W_OK)):
+        raise InputError(f"output_dir: {place} is no folder that can be written on {os.uname().nodename}.")
     free = shutil.disk_usage(place).free
     if free < needed:
         raise InputError(

@@ -14,6 +14,7 @@ restart=${SLURM_RESTART_COUNT:-0}
 output_dir=
 requeued=
 reason=
+reading= # cluster.env, while it is read
 noticed= # the seconds after which SIGUSR1 or SIGTERM came
 
 say() {
@@ -40,6 +41,7 @@ tell_chain() {
 at_exit() {
     local status=$?
     trap - EXIT
+    [[ -z $reading ]] || status=2
     if [[ -n $requeued ]]; then
         exit 0
     fi
@@ -56,15 +58,23 @@ at_exit() {
 # Values of the environment win over the file, so that one call can differ: LEMMA_TIME=1:00:00 submit.sh ...
 load_cluster_env() {
     local file=${LEMMA_CLUSTER_ENV:-$root/scripts/slurm/cluster.env} name
-    [[ -r $file ]] || { [[ -z ${LEMMA_CLUSTER_ENV:-} ]] || fail "LEMMA_CLUSTER_ENV: $file cannot be read."; return 0; }
+    if [[ ! -r $file || -d $file ]]; then
+        [[ -z ${LEMMA_CLUSTER_ENV:-} ]] || fail "LEMMA_CLUSTER_ENV: $file cannot be read."
+        return 0
+    fi
+    if grep -q $'\r' "$file"; then fail "$file has the line ends of Windows; mend it: sed -i 's/\\r//' $file"; fi
     local -A kept=()
     while read -r name; do
         case $name in LEMMA_* | NCCL_* | GLOO_* | HF_*) kept[$name]=${!name} ;; esac
     done < <(compgen -A export)
+    # Whatever ends the script within is told by the trap at its exit.
+    reading=$file
+    reason="$file: a line of it failed (bash's words about it stand above); it is read as shell, so write NAME=value or NAME=\"two words\"."
     set -a
     # shellcheck source=/dev/null
     source "$file"
     set +a
+    reading='' reason=''
     for name in "${!kept[@]}"; do
         export "$name=${kept[$name]}"
     done
@@ -148,8 +158,9 @@ check_recipe() {
     [[ -r $2 ]] || fail "the recipe $2 cannot be read on $(uname -n); name it from $root, or by its full path on a disk that all nodes share."
     errors=$(mktemp)
     if ! said=$(in_environment python "$root/scripts/slurm/check_job.py" "$@" 2>"$errors"); then
-        cat "$errors" >&2
-        reason=$(grep '^check_job.py: ' "$errors" | tail -n 1 | cut -d' ' -f2- || true)
+        # What a library may have said comes before the sentences of check_job.py, which are the reason.
+        sed '/^check_job.py: /,$d' "$errors" >&2
+        reason=$(sed -n '/^check_job.py: /,$p' "$errors" | sed 's/^check_job.py: //' | paste -s -d ' ')
         rm -f "$errors"
         fail "${reason:-the recipe $2 could not be read; see the lines above}"
     fi
@@ -216,8 +227,8 @@ requeue() {
     exit 1
 }
 
-# Run one command of collect, evaluate, prepare or ablate to its end. SIGUSR1 (ahead of the time limit) and SIGTERM reach it as
-# SIGTERM, upon which it keeps what it has and ends; then, or when it was killed, the job is requeued.
+# Run one command of collect, evaluate, prepare, ablate or run to its end. SIGUSR1 (ahead of the time limit) and SIGTERM
+# reach it as SIGTERM, upon which it keeps what it has and ends; then, or when it was killed, the job is requeued.
 work() {
     local log=$output_dir/logs/$job_id.$restart.log child status
     [[ -z $noticed ]] || requeue "SIGUSR1 or SIGTERM came before the work began"
@@ -249,50 +260,4 @@ work() {
         reason="ended with status $status in start $((restart + 1)), the last that LEMMA_RESTARTS allows: $reason"
     fi
     exit 1
-}
-
-# Does an OpenAI-compatible server answer? One that wants a key (401) does.
-answers() {
-    in_environment python -c 'import sys, urllib.error, urllib.request
-try:
-    urllib.request.urlopen(sys.argv[1] + "/models", timeout=10)
-except urllib.error.HTTPError as error:
-    sys.exit(error.code != 401)
-except OSError:
-    sys.exit(1)' "$1"
-}
-
-# wait_for_servers NAME: sets `served`, the addresses as a JSON list. A server writes its file when it answers.
-wait_for_servers() {
-    local folder=${LEMMA_SERVERS:-$root/outputs/servers}/$1 began=$SECONDS wanted file url list
-    while :; do
-        list=
-        wanted=0
-        for file in "$folder"/*.url; do
-            [[ -s $file ]] || continue
-            url=$(<"$file")
-            if answers "$url"; then
-                list+=${list:+, }\"$url\"
-                wanted=$((wanted + 1))
-            fi
-        done
-        ((wanted >= ${LEMMA_SERVERS_WANTED:-1})) && break
-        ((SECONDS - began < ${LEMMA_SERVER_WAIT:-3600})) ||
-            fail "no server called $1 answered within ${LEMMA_SERVER_WAIT:-3600} s ($folder); start one: scripts/slurm/submit.sh serve $1 MODEL"
-        sleep 5
-    done
-    served="[$list]"
-    say "server $1: $served"
-}
-
-# use_servers ROLE...: wait for the servers that LEMMA_<ROLE>_SERVER name; sets `server_options`, overrides of a recipe.
-server_options=()
-use_servers() {
-    local role variable
-    for role in "$@"; do
-        variable=LEMMA_${role^^}_SERVER
-        [[ -n ${!variable:-} ]] || continue
-        wait_for_servers "${!variable}"
-        server_options+=("--$role.base_urls" "$served")
-    done
 }

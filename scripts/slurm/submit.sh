@@ -21,15 +21,20 @@
 # Prints one line for each job: its name and number.
 set -euo pipefail
 
-if [[ -n ${SLURM_JOB_ID:-} ]]; then # itself a job, which SLURM runs from a copy elsewhere
-    here=$SLURM_SUBMIT_DIR/scripts/slurm
-else
-    here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-fi
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+[[ -r $here/lib.sh ]] || here=${SLURM_SUBMIT_DIR:-$PWD}/scripts/slurm # itself a job, which SLURM runs from a copy elsewhere
 root=$(cd "$here/../.." && pwd)
 # shellcheck source=scripts/slurm/lib.sh
 source "$here/lib.sh"
-trap '((${#reason} == 0)) || printf "submit.sh: %s\n" "$reason" >&2' EXIT
+# shellcheck source=scripts/slurm/servers.sh
+source "$here/servers.sh"
+at_end() {
+    local status=$?
+    [[ -z $reading ]] || status=2
+    ((${#reason} == 0)) || printf 'submit.sh: %s\n' "$reason" >&2
+    exit "$status"
+}
+trap at_end EXIT
 if (($# == 0)) || [[ $1 == -h || $1 == --help ]]; then
     sed -n '2,/^set -/{/^set -/!s/^# \{0,1\}//p}' "$here/submit.sh"
     exit 0
@@ -37,14 +42,14 @@ fi
 load_cluster_env
 
 is_verb() { [[ $1 =~ ^(train|prepare|evaluate|collect|ablate|run|chain|serve|stop)$ ]]; }
-options=() shared=() evaluate='' shards=8 teacher='' student='' model='' stop_servers='' dry=''
+options=() shared=() own=() evaluate='' shards=8 teacher='' student='' model='' stop_servers='' dry=''
 while (($#)) && ! is_verb "$1"; do
     word=$1
     shift
     case $word in
-    --stop-servers) stop_servers=1 && continue ;;
+    --stop-servers) stop_servers=1 own+=("$word") && continue ;;
     --dry-run) dry=1 && continue ;;
-    -*) ;;
+    -[!-]* | --?*) ;;
     *) fail "$word is neither an option nor one of train, prepare, evaluate, collect, ablate, run, chain, serve, stop." ;;
     esac
     # An option takes the next word as its value, unless it holds one or the next is an option or the verb.
@@ -56,6 +61,10 @@ while (($#)) && ! is_verb "$1"; do
         shift
     fi
     case $word in
+    --evaluate | --shards | --teacher | --student | --model)
+        [[ -n $value ]] || fail "$word needs a value, as in $word=VALUE."
+        own+=("$word")
+        ;;&
     --evaluate) evaluate=$value ;;
     --shards) shards=$value ;;
     --teacher) teacher=$value ;;
@@ -72,11 +81,24 @@ done
 verb=$1
 shift
 [[ $verb == stop ]] || (($#)) || fail "$verb needs a recipe (serve: a name and a model)."
-[[ $shards =~ ^[1-9][0-9]*$ ]] || fail "--shards: $shards is not a number of shards."
-if [[ $verb =~ ^(train|prepare|evaluate|collect|ablate|run|chain)$ && ! -r $1 ]]; then
-    fail "the recipe $1 does not exist (paths are taken from $root)."
+case $verb in
+chain) takes='--evaluate' ;;
+collect) takes='--shards --teacher --student --stop-servers' ;;
+evaluate) takes='--model --teacher' ;;
+*) takes= ;;
+esac
+for word in "${own[@]}"; do
+    [[ " $takes " == *" $word "* ]] || fail "$verb has no option $word."
+done
+[[ $shards =~ ^[1-9][0-9]{0,5}$ ]] || fail "--shards: $shards is not a number of shards."
+[[ -z $stop_servers || -n $teacher$student ]] || fail "--stop-servers: no server is named; give --teacher or --student."
+for word in ${teacher:+"$teacher"} ${student:+"$student"} ${model:+"$model"}; do
+    check_server_name "$word"
+done
+if [[ $verb =~ ^(train|prepare|evaluate|collect|ablate|run|chain)$ && ! -f $1 ]]; then
+    fail "the recipe $1 does not exist or is no file (paths are taken from $root)."
 fi
-if [[ -n $evaluate && ! -r $evaluate ]]; then fail "--evaluate: the recipe $evaluate does not exist."; fi
+if [[ -n $evaluate && ! -f $evaluate ]]; then fail "--evaluate: the recipe $evaluate does not exist or is no file."; fi
 
 logs=outputs/slurm
 mkdir -p "$logs"
@@ -112,12 +134,17 @@ submit() {
 
 after() { printf -- '--dependency=%s:%s' "$1" "$2"; }
 
-stop_server() {
-    local file ids=()
-    for file in "${LEMMA_SERVERS:-outputs/servers}/$1"/*.log; do # one that has not answered yet has its log already
-        [[ ! -e $file ]] || ids+=("$(basename "${file%.*}")")
+# stop_servers NAME...: all of them, before one that is not known is a fault.
+stop_servers() {
+    local name file ids=() unknown=()
+    for name in "$@"; do
+        check_server_name "$name"
+        for file in "${LEMMA_SERVERS:-outputs/servers}/$name"/*.log; do # one that has not answered yet has its log already
+            if [[ -e $file ]]; then ids+=("$(basename "${file%.*}")"); else unknown+=("$name"); fi
+        done
     done
-    ((${#ids[@]} == 0)) || scancel --quiet "${ids[@]}"
+    if ((${#ids[@]})); then ${dry:+echo} scancel --quiet "${ids[@]}"; fi
+    ((${#unknown[@]} == 0)) || fail "no server has begun under the name ${unknown[0]} (${LEMMA_SERVERS:-outputs/servers})."
 }
 
 chain() {
@@ -155,7 +182,7 @@ collect)
     submit collect collect.sbatch --array=0-$((shards - 1)) --output="$logs/%x-%A_%a.out" "${cpu[@]}" "${options[@]}" -- "$@"
     array=$submitted
     LEMMA_SHARDS=merge submit merge collect.sbatch "${cpu[@]}" "${options[@]}" "$(after afterok "$array")" --kill-on-invalid-dep=yes -- "$@"
-    if [[ -n $stop_servers && -n $teacher$student ]]; then
+    if [[ -n $stop_servers ]]; then
         submit stop-servers submit.sh "${cpu[@]}" --ntasks=1 --time=5 "${shared[@]}" "$(after afterany "$array")" -- stop ${teacher:+"$teacher"} ${student:+"$student"}
     fi
     ;;
@@ -186,12 +213,11 @@ run)
 chain) chain "$@" ;;
 serve)
     (($# >= 2)) || fail "write: submit.sh serve NAME MODEL [VLLM OPTIONS]"
+    check_server_name "$1"
     submit "serve" serve_vllm.sbatch "${gpu[@]}" "${single[@]}" "${options[@]}" -- "$@"
     ;;
 stop)
     (($#)) || fail "write: submit.sh stop NAME..."
-    for name in "$@"; do
-        stop_server "$name"
-    done
+    stop_servers "$@"
     ;;
 esac
