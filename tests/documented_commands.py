@@ -188,6 +188,11 @@ def _check_shell(checkout: Path, script: str, words: list[str]) -> None:
 
 def _submit(checkout: Path, words: list[str]) -> None:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("LEMMA_", "SLURM_"))}
+    if words[0] == "stop":  # what was begun before it on the page
+        for name in words[1:]:
+            log = checkout / "outputs" / "servers" / name / "1.log"
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.touch()
     online = {"HF_HUB_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0"}
     done = subprocess.run(
         ["bash", str(checkout / "scripts/slurm/submit.sh"), "--dry-run", *words],
