@@ -17,7 +17,7 @@ bash scripts/install.sh demo
 export PATH="$PWD/.venv/bin:$PATH"
 # Everything from here on lies on this disk.
 export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 DS_ACCELERATOR="${DS_ACCELERATOR:-cpu}"
-# Threads that wait give their core back; spinning ones are four times as slow beside anything else that works.
+# Threads that wait give their core back. Beside other work, spinning ones made matrix products four times as slow.
 export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
 
 step "2/3 model, and the rows that recipes/smollm2_135m.yaml names"

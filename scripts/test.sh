@@ -10,7 +10,7 @@ bash scripts/install.sh demo,test
 export PATH="$PWD/.venv/bin:$PATH"
 # The tests need nothing but this disk.
 export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 WANDB_MODE=disabled
-# Threads that wait give their core back: with two tests at a time, spinning ones slow everything down fourfold.
+# Threads that wait give their core back: with two tests at a time, spinning ones keep it from the other.
 export OMP_WAIT_POLICY=passive
 python scripts/get_smollm2.py models/smollm2-135m
 python scripts/make_demo_data.py --out data/demo

@@ -8,6 +8,7 @@ from finished_runs import write_run as finished_run
 from launching import ROOT, write_recipe
 
 from lemma_train.errors import InputError
+from lemma_train.loop import summary
 from lemma_train.loop.control import write_control
 from lemma_train.loop.fingerprint import fingerprint
 from lemma_train.loop.run import WholeRun
@@ -216,8 +217,12 @@ def test_the_summary_tells_what_its_intervals_are_of(tmp_path, tiny_llama):
     write_summary(plan)
     text = (tmp_path / "run" / "summary.md").read_text()
     assert text.count("over 2 seeds") == 2 and "the training's seed, not of other questions" in text
-    shown = next(line for line in _samples(plan, "lemma_seed-1") if line["response"] == told["example"]["response"])
-    assert shown["outcome"] == "repaired" and f"> {shown['question']}\n>\n> " in text
+    for model in ("base", "control_seed-1", "lemma_seed-1"):
+        repaired = [line for line in _samples(plan, model) if line["outcome"] == "repaired"]
+        shown = min(repaired, key=lambda line: len(line["response"]))
+        assert summary._example(plan.evaluation_folder(model)) == {key: shown[key] for key in ("question", "response")}
+    assert told["example"]["response"] == shown["response"]
+    assert f"> {shown['question']}\n>\n> " in text
     assert f"> {shown['response'].splitlines()[-1]}\n" in text
     (plan.evaluation_folder("base") / "results.json").write_text("[[")
     with pytest.raises(InputError, match=r"results\.json"):

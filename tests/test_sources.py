@@ -111,6 +111,13 @@ def test_columns_with_other_names_get_the_names_that_the_recipe_gives(tmp_path):
         list(iterate(wrong))
 
 
+def test_a_later_row_may_lack_a_renamed_field(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"Task": "1 + 1?", "Way": "Two."}\n{"Task": "2 + 2?"}\n')
+    (source,) = read_sources([{"path": str(path), "columns": {"question": "Task", "solution": "Way"}}])
+    assert [row.row for row in iterate(source)] == [{"question": "1 + 1?", "solution": "Two."}, {"question": "2 + 2?"}]
+
+
 def test_folder_is_read_in_name_order_with_its_subfolders(tmp_path):
     (tmp_path / "sub").mkdir()
     for name in ("b.jsonl", "a.json", "sub/c.parquet"):
