@@ -72,6 +72,7 @@ def _ours(job: Job) -> dict[str, object]:
         "dtype": "bfloat16" if job.lora else "float32",
         "activation_checkpointing": False,
         "attn_implementation": "sdpa",
+        "compile_layers": True,
     }
     return {**values, **_lora("use_peft")} if job.lora else values
 

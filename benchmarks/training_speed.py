@@ -115,6 +115,7 @@ def measure(options: argparse.Namespace, trainer: str, folder: Path, data: Path,
         "HF_HUB_OFFLINE": "1",
         "TRL_EXPERIMENTAL_SILENCE": "1",
         "HF_HOME": str(folder / "cache"),
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "cache" / "inductor"),  # each run compiles for itself
         "OMP_NUM_THREADS": str(threads),
     }
     load = os.getloadavg()[0]

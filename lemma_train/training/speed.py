@@ -5,12 +5,15 @@ docs/performance.md.
 """
 
 import ctypes
+import logging
 import os
 import sys
 from typing import Any
 
 import torch
 from transformers import TrainerCallback
+
+logger = logging.getLogger(__name__)
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _LARGEST = 2**31 - 1
@@ -67,13 +70,36 @@ def compile_layers(model: torch.nn.Module) -> int:
 
     Elementwise work between the matrix products is then done in one pass. Lengths are left open, so that batches of
     another shape need no new code. torch makes the code at the first step, which takes it about half a minute on two
-    cores and needs a C++ compiler there.
+    cores.
+
+    Each value is rounded where the uncompiled layer rounds it. Without that a sum of three bf16 numbers is rounded
+    once: where residual stream and output end half-way between two bf16 numbers, which they often do, the smallest
+    LoRA update then decides every time, and the training loss of SmolLM2 fell by 0.05 after one step that moved its
+    loss in fp32 by 0.002.
 
     Returns:
-        the number of layers.
+        the number of layers; 0, with a warning, on CPUs without a C++ compiler.
     """
+    parameter = next(model.parameters())
+    if parameter.device.type == "cpu" and not _has_cpp_compiler():
+        logger.warning(
+            "compile_layers: torch needs a C++ compiler for it and found none; the layers stay as they are, which is "
+            "slower. Install g++, or name a compiler in CXX."
+        )
+        return 0
     lists = [module for module in model.modules() if isinstance(module, torch.nn.ModuleList) and len(module) > 1]
     layers = [layer for block in lists if len({type(layer) for layer in block}) == 1 for layer in block]
     for layer in layers:
-        layer.compile(dynamic=True)
+        layer.compile(dynamic=True, options={"emulate_precision_casts": True})
     return len(layers)
+
+
+def _has_cpp_compiler() -> bool:
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        return False
+    return True
