@@ -8,7 +8,9 @@ The numbers of the generated kinds come from reasoning-gym (Apache-2.0), which t
 - `gsm_symbolic`: school word problems in the manner of GSM-Symbolic (arXiv 2410.05229), with its worked solutions; the
   one in eight that its templates garble is left out;
 - `word_sums`: its `chain_sum` of three or four numbers with one or two digits, told here as a short story and solved
-  one step a sentence. A model of 135M parameters learns it on a CPU within minutes, which the former is too hard for;
+  one step a sentence. A model of 135M parameters learns its steps on a CPU within minutes, though not to add two
+  digits reliably; the former is too hard for it;
+- `digit_sums`: the same with one digit each and totals from 0 to 20, so that such a model learns to add as well;
 - `chain_sum`, `basic_arithmetic`: sums of three to five numbers, and expressions with * / and parentheses;
 - `simple_equations`: one unknown, one equation.
 
@@ -16,6 +18,7 @@ The worked solutions of all but `gsm_symbolic` are this project's own.
 """
 
 import hashlib
+import itertools
 import random
 import re
 from collections.abc import Collection, Iterator
@@ -118,14 +121,29 @@ _TERM = re.compile(r"([+-]?) ?(\d+)")
 
 
 def _word_sums(seed: int, limit: int) -> Iterator[Problem]:
-    sums = _entries("chain_sum", seed, limit, min_terms=3, max_terms=4, min_digits=1, max_digits=2)
-    for index, entry in enumerate(sums):
+    yield from _told_sums("word_sums", seed, _entries("chain_sum", seed, limit, max_digits=2, **_THREE_OR_FOUR))
+
+
+def _digit_sums(seed: int, limit: int) -> Iterator[Problem]:
+    entries = _entries("chain_sum", seed, limit, max_digits=1, **_THREE_OR_FOUR)
+    yield from _told_sums("digit_sums", seed, entries, totals=range(21))
+
+
+_THREE_OR_FOUR = {"min_terms": 3, "max_terms": 4, "min_digits": 1}
+
+
+def _told_sums(
+    kind: str, seed: int, entries: Iterator[dict[str, Any]], totals: range | None = None
+) -> Iterator[Problem]:
+    for index, entry in enumerate(entries):
         expression = entry["metadata"]["expression"]
         terms = [-int(digits) if sign == "-" else int(digits) for sign, digits in _TERM.findall(expression)]
         if 0 in terms:
             continue  # nobody tells that nothing was given away
+        if totals is not None and not set(totals).issuperset(itertools.accumulate(terms)):
+            continue
         # A generator of its own for each problem: leaving one out does not change the stories of the others.
-        yield tell(terms, random.Random(f"{seed} {index}"))
+        yield tell(kind, terms, random.Random(f"{seed} {index}"))
 
 
 def _chain_sum(seed: int, limit: int) -> Iterator[Problem]:
@@ -199,6 +217,7 @@ _EQUATION_ASKED = (
 # The kinds of problem that can be generated: name -> (seed, most entries to look at) -> problems, repeats included.
 _KINDS = {
     "word_sums": _word_sums,
+    "digit_sums": _digit_sums,
     "gsm_symbolic": _gsm_symbolic,
     "chain_sum": _chain_sum,
     "basic_arithmetic": _basic_arithmetic,

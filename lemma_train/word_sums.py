@@ -1,4 +1,4 @@
-"""The wording of `word_sums`: a chain of sums told as a short story, and solved one step a sentence.
+"""The wording of `word_sums` and `digit_sums`: a chain of sums told as a short story, solved one step a sentence.
 
 Enters: the signed terms and a source of chance. Leaves: a `Problem`. It draws no terms.
 """
@@ -79,15 +79,16 @@ _STORIES = (
 _NAMES = ("Ada", "Ben", "Carla", "Dev", "Ella", "Finn", "Grace", "Hugo", "Ines", "Jonas", "Kofi", "Lena", "Mei", "Omar")
 
 
-def tell(terms: list[int], choice: random.Random) -> Problem:
+def tell(kind: str, terms: list[int], choice: random.Random) -> Problem:
     """Tell a sum as a story; the terms alone make its id, answer and solution, `choice` its wording.
 
     Args:
+        kind: the problem's source, and how its id begins.
         terms: the signed terms in their order, none of them 0, the first positive.
         choice: draws the kind of story, the name and the thing that is counted.
 
     Example:
-        >>> tell([4, 3, -2], random.Random(0)).solution
+        >>> tell("word_sums", [4, 3, -2], random.Random(0)).solution
         'Start with 4. 4 + 3 = 7. 7 - 2 = 5. The answer is 5.'
     """
     totals = [sum(terms[: i + 1]) for i in range(len(terms))]
@@ -105,9 +106,9 @@ def tell(terms: list[int], choice: random.Random) -> Problem:
         told.append(fill(story.gain if term > 0 else story.loss, abs(term)))
         steps.append(f"{before} {'+' if term > 0 else '-'} {abs(term)} = {after}.")
     return Problem(
-        id=f"word_sums:{''.join(f'{term:+}' for term in terms).removeprefix('+')}",
+        id=f"{kind}:{''.join(f'{term:+}' for term in terms).removeprefix('+')}",
         question=" ".join([*told, fill(story.ask)]),
         answer=str(totals[-1]),
         solution=" ".join([*steps, f"The answer is {totals[-1]}."]),
-        source="word_sums",
+        source=kind,
     )

@@ -17,6 +17,11 @@ from lemma_train.worked_arithmetic import solve_linear, steps_of
 pytest.importorskip("reasoning_gym", reason="generated problems need the extra demo")
 
 
+@pytest.fixture(scope="module", params=["word_sums", "digit_sums"])
+def told_sums(request) -> list[Problem]:
+    return generate(request.param, 300, seed=0)
+
+
 @pytest.fixture(scope="module")
 def word_sums() -> list[Problem]:
     return generate("word_sums", 300, seed=0)
@@ -24,30 +29,30 @@ def word_sums() -> list[Problem]:
 
 def sum_of(problem: Problem) -> list[int]:
     """The signed terms, read from the id."""
-    return [int(term) for term in re.findall(r"[+-]?\d+", problem.id.removeprefix("word_sums:"))]
+    return [int(term) for term in re.findall(r"[+-]?\d+", problem.id.partition(":")[2])]
 
 
-def test_answer_of_a_word_sum_is_the_sum_of_its_terms(word_sums):
-    for problem in word_sums:
+def test_answer_of_a_told_sum_is_the_sum_of_its_terms(told_sums):
+    for problem in told_sums:
         assert problem.answer == str(sum(sum_of(problem))), problem
 
 
-def test_story_of_a_word_sum_tells_exactly_the_terms_in_order(word_sums):
-    for problem in word_sums:
+def test_story_of_a_told_sum_tells_exactly_the_terms_in_order(told_sums):
+    for problem in told_sums:
         assert [int(n) for n in re.findall(r"\d+", problem.question)] == [abs(n) for n in sum_of(problem)], problem
 
 
-def test_story_of_a_word_sum_says_which_terms_are_taken_away(word_sums):
+def test_story_of_a_told_sum_says_which_terms_are_taken_away(told_sums):
     losses = re.compile(r"gives away|sells|lets off|loses|spends|falls")
     gains = re.compile(r"gets|brings|picks up|wins|pays in|rises")
-    for problem in word_sums:
+    for problem in told_sums:
         events = problem.question.split(". ")[1:-1]
         for term, event in zip(sum_of(problem)[1:], events, strict=True):
             assert bool(losses.search(event)) == (term < 0) and bool(gains.search(event)) == (term > 0), problem
 
 
-def test_every_step_of_a_word_sum_is_a_true_equation_that_goes_on_from_the_one_before(word_sums):
-    for problem in word_sums:
+def test_every_step_of_a_told_sum_is_a_true_equation_that_goes_on_from_the_one_before(told_sums):
+    for problem in told_sums:
         start, *steps, last = problem.solution.split(". ")
         total = int(start.removeprefix("Start with "))
         for step in steps:
@@ -57,6 +62,12 @@ def test_every_step_of_a_word_sum_is_a_true_equation_that_goes_on_from_the_one_b
             assert int(result) == total, problem
         assert last == f"The answer is {total}."
         assert len(steps) == len(sum_of(problem)) - 1
+
+
+def test_digit_sums_have_one_digit_and_totals_up_to_20():
+    terms = [sum_of(problem) for problem in generate("digit_sums", 300, seed=0)]
+    assert {abs(term) for one in terms for term in one} == set(range(1, 10))
+    assert {sum(one[:n]) for one in terms for n in range(1, len(one) + 1)} == set(range(21))
 
 
 def test_things_that_can_be_counted_never_fall_below_zero(word_sums):
@@ -200,7 +211,7 @@ def test_same_sum_has_one_id_however_it_is_told():
 
 
 def test_unknown_kind_names_the_known_ones():
-    with pytest.raises(InputError, match=r"'word_sum'.*word_sums, gsm_symbolic, chain_sum"):
+    with pytest.raises(InputError, match=r"'word_sum'.*word_sums, digit_sums, gsm_symbolic, chain_sum"):
         generate("word_sum", 1, seed=0)
 
 
