@@ -94,10 +94,10 @@ def test_memory_never_grows_with_what_saves_it(name):
     for length, rows in itertools.product((128, 4096), (1, 4)):
         here = replace(base, length=length, micro_batch=rows)
         need = memory(here).total_bytes
-        assert (
-            memory(replace(here, checkpointing=True)).total_bytes
-            <= memory(replace(here, checkpointing=False)).total_bytes
-        )
+        chosen = [replace(here, checkpointing=True), replace(here, checkpointing=True, every_n_layers=2)]
+        chosen = [memory(each).total_bytes for each in (*chosen, replace(here, checkpointing=False))]
+        assert chosen == sorted(chosen)
+        assert memory(replace(here, checkpointing=True, keeps_attention=True)).total_bytes >= chosen[0]
         assert memory(replace(here, length=2 * length)).total_bytes >= need
         assert memory(replace(here, micro_batch=2 * rows)).total_bytes >= need
         assert memory(replace(here, padded=False)).total_bytes <= need

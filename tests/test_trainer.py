@@ -138,6 +138,15 @@ def test_the_loss_and_its_gradient_are_those_of_trl(tiny_llama, renderer, tmp_pa
         torch.testing.assert_close(kept["ours"][1][name], gradient, rtol=1e-4, atol=5e-6, msg=name)
 
 
+@pytest.mark.parametrize("kept", [{}, {"every_n_layers": 2}, {"selective": True}], ids=["none", "a layer", "attention"])
+def test_what_is_kept_for_the_backward_pass_changes_no_gradient(tiny_llama, renderer, tmp_path, kept):
+    dataset = rows(renderer)
+    given = {"activation_checkpointing": True, "activation_checkpointing_kwargs": kept}
+    chosen = first_gradients(tiny_llama, renderer, dataset, tmp_path / "chosen", **given)
+    for name, gradient in first_gradients(tiny_llama, renderer, dataset, tmp_path / "plain").items():
+        torch.testing.assert_close(chosen[name], gradient, rtol=1e-6, atol=1e-9, msg=name)
+
+
 def sharpen(model) -> None:
     """A random model guesses almost evenly, with the same entropy everywhere: now it does not."""
     with torch.no_grad():

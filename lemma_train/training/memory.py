@@ -128,7 +128,9 @@ def _moments(setting: Setting) -> dict[str, dict[str, float]]:
     shape = setting.shape
     layer = setting.tokens * layer_saved_bytes(setting)
     residual = setting.tokens * shape.hidden * (2 if setting.half and not _fp32_stream(setting) else 4)
-    saved = shape.layers * (residual if setting.checkpointing else layer) + masks_bytes(setting)
+    checkpointed = -(-shape.layers // setting.every_n_layers) if setting.checkpointing else 0
+    attended = setting.tokens * shape.query * (2 if setting.half else 4) if setting.keeps_attention else 0
+    saved = checkpointed * (residual + attended) + (shape.layers - checkpointed) * layer + masks_bytes(setting)
     buffers = _buffers(setting)
     head = {
         "activations": saved + setting.tokens * shape.hidden * 8,  # and those of the last norm

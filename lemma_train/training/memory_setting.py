@@ -83,7 +83,8 @@ class Setting:
     gpus: processes, one a GPU (or one a CPU process where `cpu`). length: tokens of the longest row. padded: rows of
     a micro-batch differ in length. weight_bytes: of one frozen or trained 16-bit or fp32 weight as held. bits: 4 or 8
     where the frozen linear layers are quantised. half: computing happens in 16 bits. optimizer_bytes: of state a
-    trainable parameter.
+    trainable parameter. every_n_layers, keeps_attention: where `checkpointing`, only every n-th layer is recomputed, and
+    that but for its attention.
     """
 
     shape: ModelShape
@@ -106,6 +107,8 @@ class Setting:
     full_logits: bool
     cpu: bool
     own_head: bool
+    every_n_layers: int = 1
+    keeps_attention: bool = False
 
     @property
     def trainable(self) -> int:
@@ -157,6 +160,7 @@ def setting_of(
     checkpointing = recipe["activation_checkpointing"]
     if checkpointing is None:
         checkpointing = recipe["gradient_checkpointing"]
+    chosen = recipe["activation_checkpointing_kwargs"] or recipe["gradient_checkpointing_kwargs"] or {}
     plain_loss = recipe["loss_type"] == "nll" and not recipe["label_smoothing_factor"]
     return Setting(
         shape=shape,
@@ -179,6 +183,8 @@ def setting_of(
         full_logits=bool(recipe["label_smoothing_factor"]),
         cpu=cpu,
         own_head=cpu and recipe["supervised_head"] and plain_loss,
+        every_n_layers=chosen.get("every_n_layers", 1),
+        keeps_attention=bool(chosen.get("selective")),
     )
 
 
