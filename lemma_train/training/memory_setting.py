@@ -83,8 +83,8 @@ class Setting:
     gpus: processes, one a GPU (or one a CPU process where `cpu`). length: tokens of the longest row. padded: rows of
     a micro-batch differ in length. weight_bytes: of one frozen or trained 16-bit or fp32 weight as held. bits: 4 or 8
     where the frozen linear layers are quantised. half: computing happens in 16 bits. optimizer_bytes: of state a
-    trainable parameter. every_n_layers, keeps_attention: where `checkpointing`, only every n-th layer is recomputed, and
-    that but for its attention.
+    trainable parameter. every_n_layers, keeps_attention: where `checkpointing`, only every n-th layer is recomputed,
+    and that but for its attention.
     """
 
     shape: ModelShape
