@@ -125,7 +125,7 @@ def measure(options: argparse.Namespace, trainer: str, folder: Path, data: Path,
         raise SystemExit(f"{trainer} ended with {done.returncode}; see {folder / 'log.txt'}")
     noted = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("meter.json*"))]
     model = next(f for f in (folder / "model" / "final", folder / "model") if (f / "tokenizer_config.json").exists())
-    loss = held_out_loss(options.model, model, options.lora, held_out)
+    loss = held_out_loss(options.model, model, options.lora, held_out) if held_out else None
     shutil.rmtree(folder / "model")
     shutil.rmtree(folder / "cache", ignore_errors=True)
     return {"trainer": trainer, "load_before": load, "held_out_loss": loss, **figures(noted)}

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from lemma_train.training.speed import compile_layers
@@ -69,6 +70,33 @@ def test_only_the_repeated_layers_are_compiled(tiny_llama):
     assert compile_layers(model) == 2
     compiled = [name for name, module in model.named_modules() if module._compiled_call_impl is not None]
     assert compiled == ["model.layers.0", "model.layers.1"]
+
+
+def test_without_a_compiler_the_layers_stay_as_they_are(tiny_llama, monkeypatch, caplog):
+    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("/no/such/g++",))
+    model = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32)
+    assert compile_layers(model) == 0
+    assert not [name for name, module in model.named_modules() if module._compiled_call_impl is not None]
+    assert "needs a C++ compiler" in caplog.text
+
+
+@pytest.mark.slow
+def test_compiled_layers_round_in_bf16_where_plain_ones_do(tiny_llama):
+    """An update far below what bf16 resolves must not move the output: see `compile_layers`."""
+    model = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.bfloat16)
+    model = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+    compile_layers(model)
+    ids = torch.arange(3 * 40).view(3, 40) + 5
+
+    def logits() -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return model(ids).logits.detach().float()
+
+    before = logits()
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.constant_(parameter, 1e-9)
+    assert (logits() != before).float().mean() < 0.01
 
 
 @pytest.mark.slow
