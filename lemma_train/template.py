@@ -158,16 +158,21 @@ class Renderer:
         Returns:
             n rows; prompt tokens carry the label -100.
         """
-        rows = self.join(self.tokenize(instructions, outputs), error_spans, error_span_weight)
+        tokenized = self.tokenize(instructions, outputs, offsets=error_span_weight != 1.0)
+        rows = self.join(tokenized, error_spans, error_span_weight)
         return [rows.row(i) for i in range(len(rows))]
 
-    def tokenize(self, instructions: Sequence[str], outputs: Sequence[str]) -> Tokenized:
-        """The first half of `encode_batch`: prompts and completions apart. Almost all of it runs beside Python."""
+    def tokenize(self, instructions: Sequence[str], outputs: Sequence[str], offsets: bool) -> Tokenized:
+        """The first half of `encode_batch`: prompts and completions apart. Almost all of it runs beside Python.
+
+        offsets: the second half needs to know where tokens stand, because a weight is not 1.
+        """
         prompts = [self.prompt_text(text) for text in instructions]
         completions = [self._spelled_separator + text for text in outputs]
         return Tokenized(
             tokenize(self.tokenizer, prompts, special_stay_text=self._prompt_format is not None),
-            tokenize(self.tokenizer, completions, special_stay_text=True),
+            tokenize(self.tokenizer, completions, special_stay_text=True, offsets=offsets),
+            offsets,
         )
 
     def join(
@@ -178,6 +183,7 @@ class Renderer:
     ) -> EncodedRows:
         """The second half of `encode_batch`: ids, labels and weights, in flat arrays."""
         weighted, eos = error_span_weight != 1.0, self.tokenizer.eos_token_id
+        assert tokenized.offsets or not weighted, "spans cannot be found without offsets"
         ids = array("i")
         supervised, starts = [], [0]  # where the labels begin in each row, and where the rows do
         for prompt, completion in zip(tokenized.prompts, tokenized.completions, strict=True):

@@ -76,7 +76,7 @@ def tokenise(
         ahead: tuple[Batch, Future[Tokenized]] | None = None
         for batch in _batches(_linted(sources, linter, rejected)):
             texts = [row.instruction for _, _, row in batch], [row.output for _, _, row in batch]
-            found = worker.submit(renderer.tokenize, *texts)
+            found = worker.submit(renderer.tokenize, *texts, offsets=recipe["error_span_weight"] != 1.0)
             if ahead is not None:
                 written.add(ahead[0], ahead[1].result())
             ahead = batch, found
