@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from launching import losses, run, write_recipe
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
@@ -117,3 +118,17 @@ def test_compiled_layers_give_the_same_loss_and_gradients_for_every_shape(tiny_l
         before = made
     for (name, one), other in zip(plain.named_parameters(), compiled.parameters(), strict=True):
         torch.testing.assert_close(other.grad, one.grad, rtol=1e-3, atol=1e-6, msg=name)
+
+
+@pytest.mark.slow
+def test_a_compiled_run_that_is_resumed_is_bit_for_bit_the_undisturbed_one(tiny_llama, tmp_path):
+    """Each run makes its own code, and meets other lengths first."""
+    keys = {"compile_layers": True, "save_strategy": "steps", "save_steps": 2, "bf16": True}
+    recipe = write_recipe(tmp_path, tiny_llama, **keys)
+    again = ("--output_dir", tmp_path / "again", "--resume", tmp_path / "out" / "checkpoint-2")
+    for name, overrides in (("first", ()), ("second", again)):
+        done = run(recipe, *overrides, TORCHINDUCTOR_CACHE_DIR=str(tmp_path / name))
+        assert done.returncode == 0, done.stderr
+    assert losses(tmp_path / "again") == losses(tmp_path / "out")[2:]
+    weights = [(tmp_path / name / "final" / "model.safetensors").read_bytes() for name in ("out", "again")]
+    assert weights[0] == weights[1]
