@@ -10,7 +10,7 @@ The numbers of the generated kinds come from reasoning-gym (Apache-2.0), which t
 - `word_sums`: its `chain_sum` of three or four numbers with one or two digits, told here as a short story and solved
   one step a sentence. A model of 135M parameters learns its steps on a CPU within minutes, though not to add two
   digits reliably; the former is too hard for it;
-- `digit_sums`: the same with one digit each and totals from 0 to 20, so that such a model learns to add as well;
+- `digit_sums`: the same with one digit each and totals from 0 to 20, meant to be learnable by such a model;
 - `chain_sum`, `basic_arithmetic`: sums of three to five numbers, and expressions with * / and parentheses;
 - `simple_equations`: one unknown, one equation.
 

@@ -33,7 +33,7 @@ def tokenize(
     make than the rest of a row. The threads of the call need no interpreter; TOKENIZERS_PARALLELISM=false ends them.
 
     special_stay_text: what spells a special token is tokenised as any other text. offsets: each token's place is
-    wanted, which takes a tenth longer; else all of them are (0, 0).
+    wanted, which takes longer; else only the ids may be read.
     """
     backend = tokenizer.backend_tokenizer
     if backend.truncation is not None:

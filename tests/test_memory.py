@@ -88,6 +88,13 @@ def test_adapters_default_to_pefts_own_targets_and_unknown_ones_are_named():
             setting_of(load_recipe(recipe, [f"--{key}", value]), shape, {}, 1, 8, 10, True)
 
 
+@pytest.mark.parametrize("given", ["{every_n_layers: 0}", "{every_n_layers: two}", "{selective: 1}", "some text"])
+def test_choices_of_checkpointing_that_make_no_sense_are_named(given):
+    recipe = load_recipe(ROOT / "recipes" / "llama3_8b.yaml", ["--activation_checkpointing_kwargs", given])
+    with pytest.raises(InputError, match="activation_checkpointing_kwargs"):
+        setting_of(recipe, KNOWN["meta-llama/Meta-Llama-3-8B"], {}, 1, 8, 10, True)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_memory_never_grows_with_what_saves_it(name):
     base = setting(name, 8)

@@ -160,7 +160,7 @@ def setting_of(
     checkpointing = recipe["activation_checkpointing"]
     if checkpointing is None:
         checkpointing = recipe["gradient_checkpointing"]
-    chosen = recipe["activation_checkpointing_kwargs"] or recipe["gradient_checkpointing_kwargs"] or {}
+    chosen = _checkpointing_choices(recipe)
     plain_loss = recipe["loss_type"] == "nll" and not recipe["label_smoothing_factor"]
     return Setting(
         shape=shape,
@@ -184,8 +184,24 @@ def setting_of(
         cpu=cpu,
         own_head=cpu and recipe["supervised_head"] and plain_loss,
         every_n_layers=chosen.get("every_n_layers", 1),
-        keeps_attention=bool(chosen.get("selective")),
+        keeps_attention=chosen.get("selective", False),
     )
+
+
+def _checkpointing_choices(recipe: Recipe) -> dict[str, Any]:
+    chosen = recipe["activation_checkpointing_kwargs"]
+    if chosen is None:
+        chosen = recipe["gradient_checkpointing_kwargs"] or {}
+    every, selective = (chosen.get(k, d) if isinstance(chosen, dict) else None for k, d in _CHOICES)
+    if type(every) is not int or every < 1 or not isinstance(selective, bool):
+        raise InputError(
+            f"{recipe.path}: activation_checkpointing_kwargs: `lemma plan` reads a mapping with every_n_layers, a "
+            f"whole number of at least 1, and selective, true or false; it is {chosen!r}."
+        )
+    return dict(chosen)
+
+
+_CHOICES = (("every_n_layers", 1), ("selective", False))
 
 
 def _attention(name: str | None, cpu: bool) -> str:
