@@ -189,7 +189,7 @@ def test_a_prompt_that_fills_the_context_is_rejected_and_the_others_are_answered
             await model.close()
 
     rejected, short, plain = asyncio.run(answers())
-    assert isinstance(rejected, Rejected) and rejected.reason == "too_long"
+    assert isinstance(rejected, Rejected) and rejected.reason == "context_length"
     assert (short.completion_tokens, short.finish_reason) == (2, "length")
     assert plain.completion_tokens == 12
 

@@ -248,7 +248,7 @@ def test_requests_of_every_kind_are_answered_or_refused_with_a_reason(run):
         0 < told["long_again"]["cached_tokens"] < told["long_again"]["prompt_tokens"] == told["long"]["prompt_tokens"]
     )
     assert told["nearly_full"]["finish_reason"] == "length" and told["nearly_full"]["completion_tokens"] == 4
-    assert told["too_long"]["raised"] == "Rejected" and told["too_long"]["reason"] == "too_long"
+    assert told["too_long"]["raised"] == "Rejected" and told["too_long"]["reason"] == "context_length"
     assert told["too_long"]["text"] == "the prompt has 1024 tokens, the model takes 1024"
     assert told["other_tokenizer"]["raised"] == "InputError"
     assert "its tokenizer is another" in told["other_tokenizer"]["text"]

@@ -47,7 +47,7 @@ class LoadedModel:
             )
         room = request.max_tokens if self.context is None else min(request.max_tokens, self.context - len(ids))
         if room < 1:
-            return Rejected("too_long", f"the prompt has {len(ids)} tokens, the model takes {self.context}")
+            return Rejected("context_length", f"the prompt has {len(ids)} tokens, the model takes {self.context}")
         return Row(
             prompt_ids=ids,
             max_tokens=room,

@@ -75,7 +75,7 @@ class LocalModel:
         """Answer one request; several may wait at once.
 
         Raises:
-            Rejected: with the reason `too_long`, where the prompt leaves no room in the model's context.
+            Rejected: with the reason `context_length`, where the prompt leaves no room in the model's context.
             Unanswered: the model was closed.
             InputError: the model, its adapter or its tokenizer cannot be used.
         """

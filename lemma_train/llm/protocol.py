@@ -58,7 +58,8 @@ class Unanswered(Exception):
 
 
 class Rejected(Exception):
-    """The server will never answer this request as it is (too long, filtered). `reason` is its short name."""
+    """The server will never answer this request as it is (too long, filtered). `reason` is its short name:
+    `context_length`, `content_filter` or `bad_request`, whatever the engine."""
 
     def __init__(self, reason: str, detail: str):
         super().__init__(detail)

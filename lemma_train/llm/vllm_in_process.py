@@ -91,8 +91,8 @@ class VllmModel:
         """Answer one request; any number may wait at once.
 
         Raises:
-            Rejected: `too_long`, where the prompt leaves no room in the model's context; `bad_request`, where vLLM
-                refuses it for another reason, such as a schema that it cannot follow.
+            Rejected: `context_length`, where the prompt leaves no room in the model's context; `bad_request`, where
+                vLLM refuses it for another reason, such as a schema that it cannot follow.
             Unanswered: this request failed, or the model was closed. EngineEnded: the engine died.
             InputError: the model, its adapter or an argument cannot be used, or the prompt is another tokenizer's.
         """
@@ -107,7 +107,7 @@ class VllmModel:
         ids = self._ids(request)
         context = self._engine.model_config.max_model_len
         if len(ids) >= context:
-            raise Rejected("too_long", f"the prompt has {len(ids)} tokens, the model takes {context}")
+            raise Rejected("context_length", f"the prompt has {len(ids)} tokens, the model takes {context}")
         return await self._reply(request, ids, context - len(ids))
 
     async def close(self) -> None:
