@@ -233,6 +233,20 @@ def test_max_completion_tokens_is_used_from_then_on_where_a_server_wants_it():
     assert limits == [None, 1024, 1024, 1024, 1024]
 
 
+def test_what_extra_body_names_and_a_server_refuses_is_named_and_not_sent_without_end():
+    for key, rule in {"max_tokens": only_max_completion_tokens, "response_format": no_response_format}.items():
+        with TeacherServer(rule=rule) as server:
+            [outcome] = ask(server, JSON, extra_body={key: 64})
+        assert isinstance(outcome, InputError) and f"the {key} of extra_body" in str(outcome)
+        assert len(server.requests) == 1
+
+
+def test_a_text_to_complete_has_no_other_key_for_its_limit_and_is_rejected():
+    with TeacherServer(rule=only_max_completion_tokens) as server:
+        [outcome] = ask(server, Request("sampling", prompt="2 + 2 ="))
+    assert isinstance(outcome, Rejected | InputError) and len(server.requests) == 1
+
+
 def test_no_more_requests_are_in_flight_than_allowed_and_all_of_them_are():
     with TeacherServer(latency=0.05) as server:
         outcomes = ask(server, *[CHAT] * 40, concurrency=8)

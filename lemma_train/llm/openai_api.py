@@ -190,7 +190,10 @@ class OpenAIModel:
             endpoint.failed(f"{error.status_code}: {said}", lease.probe)
         else:
             endpoint.answered()
+        # Another way of asking is tried at once and counts as no try; what `extra_body` names stays whatever is tried.
         if "response_format" in body and api_errors.refuses_response_format(error, said):
+            if "response_format" in self._extra_body:
+                return InputError(f"{endpoint.url} refuses the response_format of extra_body ({said}); mend it there.")
             if self._json_mode != "auto":
                 return InputError(
                     f"{endpoint.url} refuses replies in JSON ({said}); set the model's json_mode to `auto` or `text`."
@@ -201,7 +204,12 @@ class OpenAIModel:
                     f"{endpoint.url}: takes no JSON schema ({said}); the prompt alone asks for JSON from now on"
                 )
             return TryAgain(f"{endpoint.url}: {said}", counts=False)
-        if "max_tokens" in body and api_errors.wants_max_completion_tokens(error, said):
+        if "messages" in body and "max_tokens" in body and api_errors.wants_max_completion_tokens(error, said):
+            if "max_tokens" in self._extra_body:
+                return InputError(
+                    f"{endpoint.url} refuses the max_tokens of extra_body ({said}); take it out there and set the "
+                    "model's own key max_tokens, which is sent as the server wants it."
+                )
             server.limit_key = "max_completion_tokens"
             return TryAgain(f"{endpoint.url}: {said}", counts=False)
         if error.status_code == 404:
