@@ -34,8 +34,8 @@ def identity(settings: ModelSettings, role: Role) -> str:
 
         share = f" mistake_share={settings.mistake_share}" if role == "student" else ""
         return f"offline {VERSION}{share}"
-    names = [settings.model, *([settings.adapter] if settings.adapter else [])]
-    folders = [Path(name).expanduser() for name in [*names, *([settings.tokenizer] if settings.tokenizer else [])]]
+    names = [name for name in (settings.model, settings.adapter) if name]
+    folders = [Path(_home(name)) for name in (*names, settings.tokenizer) if name]
     weights = [weights_fingerprint(folder) for folder in dict.fromkeys(folders) if folder.is_dir()]
     return " + ".join([settings.engine, *names, *filter(None, weights), *_further(settings)])
 
@@ -76,20 +76,20 @@ def open_model(settings: ModelSettings, role: Role, say: Callable[[str], None]) 
         from lemma_train.llm.local_transformers import LocalModel
 
         return LocalModel(
-            settings.model,
+            _home(settings.model),
             dtype=settings.dtype,
             device=settings.device,
             batch_size=settings.batch_size,
-            adapter=settings.adapter,
+            adapter=settings.adapter and _home(settings.adapter),
         )
     if settings.engine == "vllm":
         from lemma_train.llm.vllm_in_process import VllmModel
 
         return VllmModel(
-            settings.model,
-            tokenizer=settings.tokenizer,
+            _home(settings.model),
+            tokenizer=settings.tokenizer and _home(settings.tokenizer),
             dtype=settings.dtype,
-            adapter=settings.adapter,
+            adapter=settings.adapter and _home(settings.adapter),
             engine_args=settings.engine_args,
             json_mode=settings.json_mode,
             key=role,
@@ -126,10 +126,11 @@ def open_renderer(settings: ModelSettings, role: Role = "student") -> Renderer |
     Raises:
         InputError: the tokenizer cannot be loaded, or does not go with the template.
     """
-    local = settings.engine in IN_PROCESS or (role == "model" and Path(settings.model).expanduser().is_dir())
+    local = settings.engine in IN_PROCESS or (role == "model" and Path(_home(settings.model)).is_dir())
     name = settings.tokenizer or (settings.model if local else None)
     if name is None:
         return None
+    name = _home(name)
     from transformers import AutoTokenizer
 
     key = f"{role}.tokenizer" if settings.tokenizer else f"{role}.model"
@@ -140,3 +141,8 @@ def open_renderer(settings: ModelSettings, role: Role = "student") -> Renderer |
     except (OSError, ValueError, KeyError, TypeError) as error:
         hint = " scripts/get_smollm2.py makes the demo's." if "smollm2" in name and not Path(name).exists() else ""
         raise InputError(f"{key}: no tokenizer can be loaded from {name!r}: {first_line(error)}{hint}") from error
+
+
+def _home(name: str) -> str:
+    """A folder's name with its `~` spelled out, which no library does."""
+    return os.path.expanduser(name)  # noqa: PTH111 - it may be a Hub name, which a Path would change

@@ -96,7 +96,7 @@ def adapter_rank(adapter: str, key: str) -> int:
     Raises:
         InputError: its folder does not tell.
     """
-    config = Path(adapter).expanduser() / "adapter_config.json"
+    config = Path(adapter) / "adapter_config.json"
     try:
         told = json.loads(config.read_text(encoding="utf-8"))
         return max([int(told["r"]), *map(int, (told.get("rank_pattern") or {}).values())])

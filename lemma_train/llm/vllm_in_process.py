@@ -132,7 +132,7 @@ class VllmModel:
         if self._adapter is not None:
             from vllm.lora.request import LoRARequest
 
-            self._lora = LoRARequest("adapter", 1, str(Path(self._adapter).expanduser().resolve()))
+            self._lora = LoRARequest("adapter", 1, str(Path(self._adapter).resolve()))
             try:
                 await self._engine.add_lora(self._lora)
             except Exception as error:  # vLLM hands on what its process says against the adapter as a bare one
