@@ -125,6 +125,40 @@ def test_shards_joined_are_the_same_as_one_run(whole, tmp_path):
     for name in ("dataset.jsonl", "dataset.parquet", "stages/smoothing.jsonl", "stages/grading.jsonl"):
         assert (folder / name).read_bytes() == (whole / name).read_bytes()
     assert "shard 2-of-3" in status(chosen)
+    collect(chosen, shard=read_shard("1/3", folder))  # what was joined may go on
+    collect(chosen, stage="assembly")
+    assert (folder / "dataset.jsonl").read_bytes() == (whole / "dataset.jsonl").read_bytes()
+
+
+def stages_of_card(folder):
+    return [stage["stage"] for stage in json.loads((folder / "card.json").read_text())["stages"]]
+
+
+def test_a_shard_that_was_begun_again_is_not_joined_before_it_has_finished(tmp_path):
+    folder, small = tmp_path / "shards", [{"source": "generated", "kind": "word_sums", "size": 4}]
+    chosen = settings(folder, problems=small)
+    for number in (0, 1):
+        collect(chosen, shard=read_shard(f"{number}/2", folder))
+    collect(chosen, stage="assembly")
+    collect(chosen, stage="grading", shard=read_shard("1/2", folder))
+    with pytest.raises(Stopped, match=r"Shard 1/2 has not finished \(no smoothing yet\); wait for it"):
+        collect(chosen, stage="assembly")
+
+
+def test_a_stage_that_is_switched_off_leaves_the_card_of_whole_and_joined_collections(tmp_path):
+    folder, small = tmp_path / "shards", [{"source": "generated", "kind": "word_sums", "size": 6}]
+    for keys in ({}, {"injection": {"enabled": False}}):
+        chosen = settings(folder, problems=small, **keys)
+        for number in (0, 1):
+            collect(chosen, shard=read_shard(f"{number}/2", folder))
+        collect(chosen, stage="assembly")
+        assert ("injection" in stages_of_card(folder)) == (not keys)
+    one = tmp_path / "one"
+    collect(settings(one, problems=small))
+    without = settings(one, problems=small, injection={"enabled": False})
+    for stage in ("correction", "smoothing", "assembly"):
+        collect(without, stage=stage)
+    assert "injection" not in stages_of_card(one) and not (one / "stages" / "injection.jsonl").exists()
 
 
 def test_a_shard_of_another_recipe_is_not_joined(tmp_path):

@@ -23,14 +23,12 @@ from lemma_train.collection.pipeline import open_run, run_stages
 from lemma_train.collection.questions import question_lines
 from lemma_train.collection.settings import CollectSettings
 from lemma_train.collection.shards import Shard, shards_in
-from lemma_train.collection.stage_files import STAGES, merge_stages, path_of, read_stage
+from lemma_train.collection.stage_files import STAGES, drop_stages, merge_stages, path_of, read_stage
 from lemma_train.collection.stage_states import EARLIER, stage_states
 from lemma_train.errors import InputError
 from lemma_train.llm.vllm_arguments import reply_arguments
 from lemma_train.training.lock import claim
 from lemma_train.whole_file import whole_file
-
-_WITH_MODELS = STAGES[:-1]
 
 
 def collect(settings: CollectSettings, stage: str | None = None, shard: Shard | None = None) -> Path:
@@ -59,20 +57,22 @@ def collect(settings: CollectSettings, stage: str | None = None, shard: Shard | 
         raise InputError(f"output_dir: {whole}/shards is empty; remove it.")
     if shard is not None and stage == "assembly":
         raise InputError("--stage assembly joins all shards; leave --shard out.")
-    if shard is not None and path_of(whole, "problems").exists():
+    if shard is not None and not shards and path_of(whole, "problems").exists():
         raise InputError(f"output_dir: {whole} already holds a collection in one piece; choose another folder.")
     if stage in (None, "assembly"):
         check_assembly(settings, uploads=shard is None)
     with claim(folder):
         if shards and shard is None:
             _join(shards, whole, settings)
-        wanted = [name for name in _WITH_MODELS if stage in (None, name)] if not (shards and shard is None) else []
-        if wanted:
+        elif stage != "assembly":
+            # A stage that is switched off must not leave its file of an earlier recipe to the others and to the card;
+            # nor may a shard at work leave its last one of an earlier start, by which it would be joined.
+            drop_stages(folder, [*_switched_off(settings), *(["smoothing"] if shard else [])])
             _write_recipe(folder, settings)
             with ExitStack() as stack:
                 run = open_run(settings, folder, shard, stack)
                 stack.enter_context(few_garbage_collections())
-                uvloop.run(run_stages(run, wanted))
+                uvloop.run(run_stages(run, [name for name in _stages_of(settings) if stage in (None, name)]))
         if shard is not None or stage not in (None, "assembly"):
             return folder / "stages"
         return write_data_set(settings, whole, [part.folder for part in shards] or [whole])
@@ -132,14 +132,25 @@ def status(settings: CollectSettings) -> str:
     return "\n".join(lines)
 
 
+def _switched_off(settings: CollectSettings) -> list[str]:
+    """The stages that a recipe leaves out. Smoothing is none of them: where it is off it passes on what comes."""
+    student = [] if settings.sampling.enabled else ["sampling", "grading", "analysis"]
+    return student + ([] if settings.injection.enabled else ["injection"])
+
+
+def _stages_of(settings: CollectSettings) -> list[str]:
+    """The stages of a recipe in order, up to assembly."""
+    return [name for name in STAGES[:-1] if name not in _switched_off(settings)]
+
+
 def _join(shards: list[Shard], whole: Path, settings: CollectSettings) -> None:
     """Make the stage files of the whole collection from those of its shards."""
     for shard in shards:
-        for stage in ("problems", "smoothing"):
+        for stage in _stages_of(settings):
             if not path_of(shard.folder, stage).is_file():
                 raise Unfinished(
-                    f"Shard {shard.number}/{shard.count} has not finished (no {stage} yet); run it with --shard "
-                    f"{shard.number}/{shard.count}, then join again."
+                    f"Shard {shard.number}/{shard.count} has not finished (no {stage} yet); wait for it, or start it "
+                    f"again with --shard {shard.number}/{shard.count}, then join again."
                 )
         recipe = shard.folder / "recipe.json"
         try:
@@ -154,8 +165,8 @@ def _join(shards: list[Shard], whole: Path, settings: CollectSettings) -> None:
                 f"Shard {shard.number}/{shard.count} was collected with another recipe ({', '.join(keys)}); run it "
                 "again with this one."
             )
-    stages = [name for name in _WITH_MODELS if path_of(shards[0].folder, name).is_file()]
-    merge_stages([shard.folder for shard in shards], whole, stages)
+    merge_stages([shard.folder for shard in shards], whole, _stages_of(settings))
+    drop_stages(whole, _switched_off(settings))
     _write_recipe(whole, settings)
 
 

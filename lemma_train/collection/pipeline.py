@@ -27,7 +27,6 @@ from lemma_train.collection.shards import Shard
 from lemma_train.collection.stage_files import Line, path_of, write_stage
 from lemma_train.collection.taxonomy import Taxonomy
 from lemma_train.collection.verdicts import Verdicts
-from lemma_train.errors import InputError, first_line
 from lemma_train.grading.grader import Grader
 from lemma_train.llm.protocol import LanguageModel
 
@@ -99,8 +98,6 @@ async def _problems(run: Run) -> None:
 
 
 async def _sampling(run: Run) -> None:
-    if not run.settings.sampling.enabled:
-        return _leave_out(run, "sampling")
     student, renderer = run.asker("student"), open_renderer(run.settings.student)
 
     async def work(item: sampling.Sample) -> Line:
@@ -110,9 +107,6 @@ async def _sampling(run: Run) -> None:
 
 
 async def _grading(run: Run) -> None:
-    if not run.settings.sampling.enabled:
-        return _leave_out(run, "grading")
-
     async def work(item: graded.Answered) -> Line:
         return await graded.work(item, run.verdicts)
 
@@ -120,8 +114,6 @@ async def _grading(run: Run) -> None:
 
 
 async def _analysis(run: Run) -> None:
-    if not run.settings.sampling.enabled:
-        return _leave_out(run, "analysis")
     teacher = run.teacher()
 
     async def work(item: analysis.Wrong) -> Line:
@@ -132,8 +124,6 @@ async def _analysis(run: Run) -> None:
 
 async def _injection(run: Run) -> None:
     settings = run.settings
-    if not settings.injection.enabled:
-        return _leave_out(run, "injection")
     measured = {}
     if settings.injection.types == "data_set" and settings.sampling.enabled:
         measured = injection.measured_types(_analysed_folders(run))
@@ -212,14 +202,6 @@ async def _run(
 
         with write_stage(run.folder, stage) as put:
             await run_items(items(), counted, put, items_at_once(model, MIN_WINDOW) if model else MIN_WINDOW)
-
-
-def _leave_out(run: Run, stage: str) -> None:
-    """A stage that is switched off must not leave its file of an earlier recipe to those after it."""
-    try:
-        path_of(run.folder, stage).unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"output_dir: {path_of(run.folder, stage)} cannot be removed: {first_line(error)}.") from error
 
 
 def _analysed_folders(run: Run) -> list[Path]:

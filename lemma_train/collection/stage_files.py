@@ -75,6 +75,19 @@ def path_of(folder: Path, stage: str) -> Path:
     return folder / "stages" / f"{stage}.jsonl"
 
 
+def drop_stages(folder: Path, stages: Iterable[str]) -> None:
+    """Remove the files of these stages where there are any.
+
+    Raises:
+        InputError: one cannot be removed.
+    """
+    for path in (path_of(folder, stage) for stage in stages):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise InputError(f"output_dir: {path} cannot be removed: {first_line(error)}.") from error
+
+
 @contextmanager
 def write_stage(folder: Path, stage: str) -> Iterator[Any]:
     """Yields a function that takes the next `Line`; the file appears under its name when all went well.
