@@ -104,7 +104,8 @@ def load_problems(entries: Any, seed: int, key: str = "problems") -> Loaded:
                 set_aside.append(SetAside(problem.id, "duplicate_question", detail))
             elif problem.id in problems:
                 raise InputError(
-                    f"{where}: two different questions have the id {problem.id}; give each row an id of its own."
+                    f"{where}: two different questions have the id {problem.id}; give each row an id of its own "
+                    "or, since rows without one are named after their file, rename one of two files of the same name."
                 )
             else:
                 first_with[asked] = problem.id
