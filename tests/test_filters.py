@@ -120,7 +120,11 @@ def test_calculations_may_repeat_but_sentences_may_not():
 
 
 @pytest.mark.parametrize(
-    "text", ["The answer is 5.", "Answer: 5", "so \\boxed{5}", "\\fbox{5}", "#### 5", "The final answers are 1 and 2."]
+    "text",
+    [
+        *("The answer is 5.", "Answer: 5", "so \\boxed{5}", "\\fbox{5}", "#### 5", "The final answers are 1 and 2."),
+        *("The answer rounded to cents is 3.14.", "The answer to part 2, in dollars, is 3.14."),
+    ],
 )
 def test_a_stated_answer_is_seen(text):
     assert states_answer(text)
@@ -128,6 +132,7 @@ def test_a_stated_answer_is_seen(text):
 
 def test_no_answer_is_stated_by_a_number_alone():
     assert not states_answer("So 5.") and not states_answer("He answers the phone. It is 5.")
+    assert not states_answer("To answer this, we need 2 + 3 = 5.")
 
 
 def test_beginnings_are_compared_word_by_word():

@@ -248,6 +248,13 @@ def test_numbers_that_cannot_be_read_are_let_be():
     )
 
 
+def test_an_answer_is_not_stated_twice_where_words_stand_between():
+    text = "She pays 2 * 1.57 = 3.14.\nThe answer rounded to cents is 3.14."
+    told = read_solution(text, "How much are 2 figs at 1.57 each?")
+    assert as_one_answer(told, "3.14") is told
+    assert told.final == len(told.numbers) - 1
+
+
 def test_a_number_that_was_found_is_not_said_to_be_in_the_question():
     question = "Ada peels 9 figs a minute and fries 40 figs in 20 minutes. How long do 360 figs take?"
     solution = (

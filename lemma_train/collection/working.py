@@ -15,8 +15,10 @@ from lemma_train.llm.offline.arithmetic import is_latex, tokens_of
 from lemma_train.llm.offline.equations import CONVERSIONS, Equation, equations_of
 from lemma_train.llm.offline.figures import Figures
 
-_FINAL_ANSWER = re.compile(
-    r"\\(?:boxed|fbox)\b|\banswers?\b[^.?!\n]{0,80}?(?:\bis\b|\bare\b|\bequals\b|=|:)|####", re.IGNORECASE
+# Where an answer is stated, for filters and the offline teacher. The grader's own reader tells no places and knows
+# fewer forms: of "the answer rounded to cents is 3.14" it takes the last number. "To answer this" states nothing.
+FINAL_ANSWER = re.compile(
+    r"\\(?:boxed|fbox)\b|(?<!\bto )\banswers?\b[^.?!\n]{0,80}?(?:\b(?:is|are|equals)\b|=|:)|####", re.IGNORECASE
 )
 # A number with at most a currency and a unit beside it; "2 hours 30 minutes" and "25\pi" are other answers.
 _BARE_NUMBER = re.compile(r"[\s*:$\u00a3\u20ac{(\\]*(-?[0-9][0-9,]*(?:\.[0-9]+)?)[^0-9\\=+*/^\u00d7\u00f7]*")
@@ -42,7 +44,7 @@ _DENIAL = re.compile(r"\bno\b|\?|\bnot\b", re.IGNORECASE)
 
 def states_answer(text: str) -> bool:
     r"""Whether a text states a final answer: "answer is X", "answer: X", \boxed{X} or "#### X"."""
-    return _FINAL_ANSWER.search(text) is not None
+    return FINAL_ANSWER.search(text) is not None
 
 
 def fault_of_working(draft: Draft, question: str) -> tuple[str, str] | None:
@@ -62,7 +64,7 @@ def fault_of_working(draft: Draft, question: str) -> tuple[str, str] | None:
         'answer_from_nowhere'
     """
     work, stated = _parts(draft.continuation)
-    told = _FINAL_ANSWER.sub(" ", draft.continuation)
+    told = FINAL_ANSWER.sub(" ", draft.continuation)
     enough = _ENOUGH_PROSE if re.search("[0-9]", stated) else _ENOUGH_FOR_A_WORD
     if not _SUM.search(told) and len(told.split()) < enough and not _found_before(draft, stated):
         return "no_working", "The continuation must show the work that leads to the answer, not the answer alone."
@@ -107,7 +109,7 @@ def answer_known_beforehand(draft: Draft, question: str) -> str | None:
     if states_answer(draft.prefix[slice(*draft.wrong_span)]):
         return None
     for start, end in split_steps(draft.reflection):
-        found = _FINAL_ANSWER.search(draft.reflection, start, end)
+        found = FINAL_ANSWER.search(draft.reflection, start, end)
         if found is None:
             continue
         named = re.match(r"[\s*:$\u00a3\u20ac{(\\]*([0-9][0-9,]*(?:\.[0-9]+)?)", draft.reflection[found.end() : end])
@@ -120,7 +122,7 @@ def answer_known_beforehand(draft: Draft, question: str) -> str | None:
 def _parts(continuation: str) -> tuple[str, str]:
     """The work, and what is stated as the answer: the rest of the last step that states one."""
     for start, end in reversed(split_steps(continuation)):
-        statements = list(_FINAL_ANSWER.finditer(continuation, start, end))
+        statements = list(FINAL_ANSWER.finditer(continuation, start, end))
         if statements:
             return continuation[: statements[0].start()], continuation[statements[-1].end() : end]
     return continuation, ""

@@ -6,9 +6,10 @@ answer. What stood rightly before the mistake is not written again when going on
 
 from random import Random
 
+from lemma_train.collection.working import states_answer
 from lemma_train.llm.offline.chains import regrouped
 from lemma_train.llm.offline.wording import after, can_follow
-from lemma_train.llm.offline.worked_solution import ANSWER, WorkedSolution
+from lemma_train.llm.offline.worked_solution import WorkedSolution
 
 _OPENERS = (
     *("Let me take the quantities one at a time.", "I go through the question slowly, one quantity at a time."),
@@ -34,7 +35,7 @@ def steps_left(right: WorkedSolution, before: WorkedSolution) -> list[str]:
     left = []
     for i, (start, end) in enumerate(right.steps):
         has_sum = any(start <= equation.left.start < end for equation in right.equations)
-        if not done[i] and (has_sum or i > last or ANSWER.search(right.text[start:end])):
+        if not done[i] and (has_sum or i > last or states_answer(right.text[start:end])):
             left.append(right.text[start:end])
     return left
 
@@ -60,7 +61,7 @@ def restarted(right: WorkedSolution, draw: Random) -> tuple[list[str], bool]:
         link = links[0] if not told else links[1 + i % 2]
         told.append(after(link, step) if link and is_sum and can_follow(step) else step)
     check = _check(right, draw)
-    if check is not None and ANSWER.search(told[-1]):
+    if check is not None and states_answer(told[-1]):
         told.insert(len(told) - 1, check)
     opener = draw.choice(_OPENERS)
     return ([opener, *told] if opener else told), False

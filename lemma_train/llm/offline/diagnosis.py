@@ -12,11 +12,12 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from lemma_train.collection.working import states_answer
 from lemma_train.llm.offline.arithmetic import Expression, Token
 from lemma_train.llm.offline.chains import right_in_another_order
 from lemma_train.llm.offline.equations import CONVERSIONS, Equation
 from lemma_train.llm.offline.figures import written_like
-from lemma_train.llm.offline.worked_solution import ANSWER, WorkedSolution
+from lemma_train.llm.offline.worked_solution import WorkedSolution
 
 # Conditions that are easily read the wrong way round, by the signs that they turn into.
 _TURNED = {
@@ -76,7 +77,7 @@ def fault_in(student: WorkedSolution, step: int, right: WorkedSolution | None) -
         finding = _fault_of_equation(student, step, equation, right)
         if finding is not None:
             return finding
-    if ANSWER.search(said):
+    if states_answer(said):
         return _fault_of_statement(student, step, right)
     if inside or right is None:
         return None

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
+from lemma_train.collection.working import states_answer
 from lemma_train.llm.offline.arithmetic import MAX_TEXT
 from lemma_train.llm.offline.correction import holds_throughout, restarted, steps_left
 from lemma_train.llm.offline.diagnosis import Finding, fault_in, first_fault
@@ -22,7 +23,7 @@ from lemma_train.llm.offline.worked_solution import WorkedSolution, as_one_answe
 from lemma_train.llm.protocol import Reply, Request
 
 # Goes into the key of stored replies: raise it by hand when replies change.
-VERSION = "3"
+VERSION = "4"
 
 # What an error is called where its own type is not on the list, nearest first.
 _NEAREST = {
@@ -174,7 +175,7 @@ def _fix(inputs: Mapping[str, Any], draw: Random) -> dict[str, Any]:
 
 def _restart(inputs: Mapping[str, Any], draw: Random) -> dict[str, Any]:
     right = read_solution(_text(inputs, "right_solution"), _text(inputs, "question"))
-    if right.final is None and "answer" not in right.text.lower() and "\\boxed" not in right.text:
+    if not states_answer(right.text):
         raise _Refusal("The right solution states no final answer.")
     if not holds_throughout(right):
         raise _Refusal("The right solution holds a sum that I cannot follow.")

@@ -12,6 +12,7 @@ from fractions import Fraction
 from functools import cached_property
 
 from lemma_train.collection.steps import split_steps
+from lemma_train.collection.working import FINAL_ANSWER, states_answer
 from lemma_train.llm.offline.arithmetic import Token, evaluate, tokens_of
 from lemma_train.llm.offline.equations import Equation, equations_of
 from lemma_train.llm.offline.figures import Figures, written_like
@@ -19,7 +20,6 @@ from lemma_train.llm.offline.figures import Figures, written_like
 _ANNOTATION = re.compile(r"<<[^<>]{0,200}>>")
 _HASHES = re.compile(r"\n?#### *(\S[^\n]*)\s*$")
 _MOST_NUMBERS = 300  # a text with more is a table, not a worked solution; it is read as having none
-ANSWER = re.compile(r"answer (?:is|to [^.\n]{0,60} is|=|:)[: ]*|\\boxed\{", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class WorkedSolution:
     def final(self) -> int | None:
         """Index of the number that is given as the final answer."""
         last = None
-        for found in ANSWER.finditer(self.text):
+        for found in FINAL_ANSWER.finditer(self.text):
             after = [i for i, number in enumerate(self.numbers) if found.end() <= number.start <= found.end() + 12]
             last = after[0] if after else last
         return last
@@ -224,7 +224,7 @@ def _read(text: str, question: str, steps: Sequence[tuple[int, int]]) -> WorkedS
 
 def as_one_answer(solution: WorkedSolution, answer: str) -> WorkedSolution:
     """The solution with `The answer is X.` at its end where it states no final answer."""
-    if ANSWER.search(solution.text):
+    if states_answer(solution.text):
         return solution
     glue = "\n" if "\n" in solution.text else " "
     stop = "" if solution.text.endswith((".", "!", "?")) or glue == "\n" else "."
