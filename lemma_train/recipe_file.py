@@ -1,7 +1,7 @@
 """A recipe as it is typed: a YAML file and `--key value` arguments become plain values.
 
-Enters: a path, command-line arguments. Leaves: dictionaries of what YAML can say and can be written out: no values
-without end, and no tag that makes an object. It knows no key of any recipe.
+Enters: a path, command-line arguments. Leaves: what YAML can say and can be written out: no values without end, and no
+tag that makes an object. It knows no key of any recipe; other YAML files of the user's are read by it too.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ import yaml
 
 from lemma_train.errors import InputError, first_line
 
-YAML_FAULTS = (yaml.YAMLError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+_YAML_FAULTS = (yaml.YAMLError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """What reading YAML can raise: a date such as 2024-13-01, `!!int ''`, `!!bool maybe`, `!!timestamp soon`, an endless
 time such as 1:59:59..., brackets within brackets without end."""
 
@@ -28,21 +28,34 @@ def read_yaml(path: Path) -> dict[str, Any]:
         InputError: the file cannot be read, is no YAML, holds a key twice, is no mapping of keys, or holds what
             `check_plain` refuses.
     """
+    values = read_any_yaml(path, f"The recipe {path}", "; recipes/ holds the ones that ship")
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise InputError(f"The recipe {path} must be a mapping of keys to values.")
+    return values
+
+
+def read_any_yaml(path: Path, name: str, missing: str = "") -> Any:
+    """What a YAML file holds, a list as well.
+
+    Args:
+        name: how messages open, with the path in it. missing: what they add where there is no such file.
+
+    Raises:
+        InputError: the file cannot be read, is no YAML, holds a key twice, or holds what `check_plain` refuses.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise InputError(f"The recipe {path} does not exist; recipes/ holds the ones that ship.") from None
+        raise InputError(f"{name} does not exist{missing}.") from None
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a name that no file can have
-        raise InputError(f"The recipe {path} cannot be read: {first_line(error)}.") from error
+        raise InputError(f"{name} cannot be read: {first_line(error)}.") from error
     try:
         values = yaml.load(text, Loader=_UniqueKeyLoader)
-    except YAML_FAULTS as error:
+    except _YAML_FAULTS as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or first_line(error)
-        raise InputError(f"The recipe {path}{where} is not valid YAML: {problem}.") from error
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise InputError(f"The recipe {path} must be a mapping of keys to values.")
+        raise InputError(f"{name}{where} is not valid YAML: {problem}.") from error
     check_plain(values, str(path))
     return values
 
@@ -141,7 +154,7 @@ def override_value(text: str) -> Any:
     """What a value on the command line says: read as YAML where that makes sense, else the text itself."""
     try:
         value = yaml.safe_load(text)
-    except YAML_FAULTS:
+    except _YAML_FAULTS:
         value = text
     if value is None or text in ("none", "None"):
         value = None if text.lower() in ("none", "null", "~", "") else text  # "# a" reads as an empty document

@@ -42,7 +42,8 @@ def test_fewer_are_the_first_ones_and_none_reads_no_file(tmp_path):
         ("- a\n- b", "example 1 of .* needs an instruction and an output"),
         ("- {instruction: a, output: b}\n- {instruction: a, output: 3}", "example 2"),
         ("- {instruction: a, output: b}\n- {instruction: a, output: ' '}", "example 2"),
-        ("- [", "cannot be read"),
+        ("- [", "shots: .*line 1 is not valid YAML"),
+        ("- {instruction: a, instruction: b}", "the key 'instruction' stands twice"),
     ],
 )
 def test_a_file_at_fault_is_named(tmp_path, text, message):
@@ -53,7 +54,7 @@ def test_a_file_at_fault_is_named(tmp_path, text, message):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"shots: .*missing\.yaml cannot be read"):
+    with pytest.raises(InputError, match=r"shots: .*missing\.yaml does not exist"):
         load_shots(1, tmp_path / "missing.yaml")
 
 

@@ -24,9 +24,9 @@ from lemma_train.collection.taxonomy import (
     Taxonomy,
     load_taxonomy,
     prompt_file,
-    read_yaml,
 )
 from lemma_train.errors import InputError, first_line
+from lemma_train.recipe_file import read_any_yaml
 
 Message = dict[str, str]
 
@@ -241,7 +241,7 @@ def _compile(environment: jinja2.Environment, path: Path, source: str) -> jinja2
 
 def _read_examples(path: Path, taxonomy: Taxonomy | None) -> dict[str, list[dict[str, Any]]]:
     """The examples of every task; with a taxonomy, each error type that they name must be in it."""
-    held = read_yaml(path)
+    held = read_any_yaml(path, str(path))
     held = {} if held is None else held
     if not isinstance(held, dict) or not set(held) <= set(TASKS):
         raise InputError(f"{path} must hold lists of examples under the names of tasks: {', '.join(TASKS)}.")

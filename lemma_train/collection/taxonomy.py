@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from lemma_train.errors import InputError, first_line
-from lemma_train.recipe_file import YAML_FAULTS, check_plain
+from lemma_train.errors import InputError
+from lemma_train.recipe_file import read_any_yaml
 
 PACKAGED_PROMPTS = Path(__file__).resolve().parent.parent / "prompts"
 ERROR_TYPES_FILE = "error_types.yaml"
@@ -72,22 +70,6 @@ def prompt_file(folder: Path | None, name: str) -> Path:
     return own if own is not None and own.is_file() else PACKAGED_PROMPTS / name
 
 
-def read_yaml(path: Path) -> Any:
-    """The content of a YAML file of prompts.
-
-    Raises:
-        InputError: the file cannot be read, is not YAML, or holds what `recipe_file.check_plain` refuses.
-    """
-    try:
-        held = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {first_line(error)}") from error
-    except YAML_FAULTS as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    check_plain(held, str(path))
-    return held
-
-
 def load_taxonomy(folder: Path | None = None) -> Taxonomy:
     """The taxonomy of the user's prompts folder, or the packaged one where the folder has none.
 
@@ -95,7 +77,7 @@ def load_taxonomy(folder: Path | None = None) -> Taxonomy:
         InputError: the file cannot be read, an entry lacks a key or has an unknown one, or two types share a name.
     """
     path = prompt_file(folder, ERROR_TYPES_FILE)
-    entries = read_yaml(path)
+    entries = read_any_yaml(path, str(path))
     if not isinstance(entries, list) or not entries:
         raise InputError(f"{path} must be a list of error types, each with the keys {', '.join(_KEYS)}.")
     types = tuple(_read_entry(path, number, entry) for number, entry in enumerate(entries, start=1))

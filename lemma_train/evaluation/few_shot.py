@@ -9,10 +9,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
-from lemma_train.errors import InputError, first_line
-from lemma_train.recipe_file import YAML_FAULTS
+from lemma_train.errors import InputError
+from lemma_train.recipe_file import read_any_yaml
 from lemma_train.template import BETWEEN_SHOTS, Renderer
 
 SHOTS_FILE = Path(__file__).with_name("few_shot.yaml")
@@ -34,10 +32,7 @@ def load_shots(count: int, file: Path = SHOTS_FILE) -> list[tuple[str, str]]:
     """
     if count == 0:
         return []
-    try:
-        rows = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, *YAML_FAULTS) as error:
-        raise InputError(f"shots: {file} cannot be read: {first_line(error)}.") from error
+    rows = read_any_yaml(file, f"shots: {file}")
     if not isinstance(rows, list):
         raise InputError(f"shots: {file} must be a YAML list of examples with instruction and output.")
     if not 0 < count <= len(rows):
