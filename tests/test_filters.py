@@ -55,6 +55,8 @@ def test_a_trajectory_passes():
         ({"reflection": "Wait, according to the solution this is 34."}, "leak"),
         ({"prefix": "The student has 84 - 50 = 44.", "wrong_span": (0, 10)}, "leak"),
         ({"continuation": DRAFT.continuation + " That is the expected answer."}, "leak"),
+        ({"continuation": "As the teacher noted, " + DRAFT.continuation}, "leak"),
+        ({"reflection": DRAFT.reflection + " ```"}, "markup"),
         ({"continuation": "### Response: " + DRAFT.continuation}, "markup"),
         ({"continuation": "REFLECTION: none\n" + DRAFT.continuation}, "markup"),
         ({"continuation": "So it goes on as it was.\n" * 5 + "The answer is 17."}, "repeats_itself"),

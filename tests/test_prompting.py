@@ -6,7 +6,9 @@ import shutil
 import pytest
 import yaml
 
+from lemma_train.collection.filters import fault_of
 from lemma_train.collection.prompting import INPUTS, TASKS, Prompts, retry_messages
+from lemma_train.collection.records import Draft
 from lemma_train.collection.replies import parse_reply
 from lemma_train.collection.reply_checks import check_analysis, check_correction, check_injection, check_smoothing
 from lemma_train.collection.steps import split_steps
@@ -114,7 +116,11 @@ def test_the_examples_are_replies_that_pass_their_own_checks():
                 prefix, (start, end), _, _ = check_smoothing(fields, inputs)
                 assert prefix[start:end] == "The pump then adds 8 + 4 = 12 liters."
             else:
-                assert check_correction(fields, inputs) == (reply["reflection"], reply["continuation"])
+                parts = check_correction(fields, inputs)
+                assert parts == (reply["reflection"], reply["continuation"])
+                span = (len(inputs["prefix"]) - len(inputs["wrong_step"]), len(inputs["prefix"]))
+                named = ("p/s0/x", "p", "p/s0", task, "student", inputs["error_type"])
+                assert fault_of(Draft(*named, inputs["prefix"], span, *parts), inputs["question"], None) is None
                 assert prompts.taxonomy.meaning(inputs["error_type"]) == inputs["error_type_meaning"]
                 assert inputs["prefix"].endswith(inputs["wrong_step"])
 

@@ -110,12 +110,7 @@ def test_what_the_continuation_repeats_at_its_beginning_is_cut_off():
         (REFLECTION, "...", "empty_field"),
         (REFLECTION, PREFIX, "empty_field"),
         (REFLECTION, REFLECTION, "empty_field"),
-        ("He has 84 - 50 = 34 cards left.", CONTINUATION, "no_reflection"),
         (f"{CONTINUATION} Wait, so it is 17.", CONTINUATION, "no_reflection"),
-        ("Wait, the reference solution says 34.", CONTINUATION, "leak"),
-        (REFLECTION, f"As the teacher noted, {CONTINUATION}", "leak"),
-        (REFLECTION, f"### Response: {CONTINUATION}", "markup"),
-        (REFLECTION, "He has 84 - 50 = 34 cards left, and 34 / 2 = 17.", "no_final_answer"),
     ],
 )
 def test_a_correction_that_is_none_is_set_aside(reflection, continuation, reason):
@@ -212,10 +207,6 @@ def test_where_truncation_is_off_the_wrong_part_is_all_that_follows():
         ({"prefix": "Ben starts with 84 cards.\nHe has 84 - 50 = 34 cards left."}, "lost_mistake"),
         ({"prefix": f"{PREFIX} So he goes on. He counts them. He is glad."}, "lost_mistake"),
         ({"prefix": "!"}, "empty_field"),
-        ({"reflection": "He goes on with his cards."}, "no_reflection"),
-        ({"continuation": "He has 84 - 50 = 34 cards left.\nIn a box are 34 / 2 = 17 cards."}, "no_final_answer"),
-        ({"continuation": CONTINUATION + " This matches the ground truth."}, "leak"),
-        ({"reflection": REFLECTION + " ```"}, "markup"),
         ({"continuation": "The answer is 17."}, "too_short"),
         ({"continuation": CONTINUATION + " So 34 / 2 is 17." * 30}, "too_long"),
         ({"prefix": "He goes on. " * 30 + PREFIX}, "too_long"),

@@ -41,7 +41,7 @@ def fault_of_prefix(
         return "too_long", f"The prefix alone has {len(prefix)} characters, more than {limits.max_characters}."
     if reference_solution is not None and starts_with(reference_solution, prefix):
         return "prefix_is_right", "The prefix is how the reference solution begins; nothing in it is wrong."
-    return _traces_in(prefix, question) or _repeats(prefix)
+    return traces_in("prefix", prefix, question) or _repeats(prefix)
 
 
 def fault_of(
@@ -73,8 +73,10 @@ def fault_of(
     if finds_all_well(draft.reflection) or repeats_the_mistake(draft.reflection, wrong_step):
         return "prefix_is_right", f"The reflection finds nothing wrong: {draft.reflection[:120]!r}."
     if not is_reflection(draft.reflection):
-        return "no_reflection", f"The reflection shows no doubt and corrects nothing: {draft.reflection[:120]!r}."
-    fault = _traces_in(draft.reflection, question, reflection=True) or _traces_in(draft.continuation, question)
+        return "no_reflection", f"The reflection must doubt the last step, which {draft.reflection[:120]!r} does not."
+    fault = traces_in("reflection", draft.reflection, question) or traces_in(
+        "continuation", draft.continuation, question
+    )
     fault = fault or _foreknown(draft, question) or _repeats(output)
     if fault is not None:
         return fault
@@ -90,11 +92,12 @@ def _foreknown(draft: Draft, question: str) -> tuple[str, str] | None:
     return None if known is None else ("leak", f"The reflection must not name the answer before the work: {known!r}.")
 
 
-def _traces_in(part: str, question: str, reflection: bool = False) -> tuple[str, str] | None:
-    if (found := leak_in(part, question, reflection)) is not None:
-        return "leak", f"The text must not say {found[:80]!r}; the writer knows nothing of it."
+def traces_in(name: str, part: str, question: str) -> tuple[str, str] | None:
+    """The `leak` or `markup` in one part of a reply, as `(reason, sentence)`, or None. name: of the part."""
+    if (found := leak_in(part, question, reflection=name == "reflection")) is not None:
+        return "leak", f"The {name} must not say {found[:80]!r}; the writer knows nothing of it."
     if (found := markup_in(part)) is not None:
-        return "markup", f"The text must not hold {found[:80]!r}; write plain text."
+        return "markup", f"The {name} must not hold {found[:80]!r}; write plain text."
     return None
 
 

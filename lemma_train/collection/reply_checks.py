@@ -1,8 +1,8 @@
 """Whether the fields of a teacher's reply make sense, one function a task.
 
 Enters: the fields of `parse_reply` and the inputs of the request. Leaves: clean values, or a `ReplyFault` whose advice
-goes back to the teacher. Whether answers are right is for grading, and whether a whole trajectory is sound for
-`filters`.
+goes back to the teacher. Whether answers are right is for grading, and whether a whole trajectory is sound, its doubt,
+its final answer and its words, for `filters`.
 """
 
 import re
@@ -11,8 +11,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from lemma_train.collection.filters import starts_with
-from lemma_train.collection.leaks import leak_in, markup_in
+from lemma_train.collection.filters import starts_with, traces_in
 from lemma_train.collection.reflections import is_reflection
 from lemma_train.collection.replies import ReplyFault
 from lemma_train.collection.steps import split_steps
@@ -69,7 +68,8 @@ def check_injection(fields: Fields, inputs: Fields) -> tuple[list[str], int, str
     text, reference = "\n".join(steps), inputs["reference_solution"]
     if reference is not None and text.casefold().split() == reference.casefold().split():
         raise ReplyFault("unchanged", "The steps are the right solution itself; put the mistake in.")
-    _clean("steps", text, inputs)
+    if (found := traces_in("steps", text, inputs["question"])) is not None:
+        raise ReplyFault(*found)
     if not states_answer(steps[-1]):
         raise ReplyFault("no_final_answer", 'The last step must state the final answer as "The answer is X."')
     return steps, fields["wrong_step"], _filled("explanation", fields)
@@ -81,26 +81,18 @@ def check_correction(fields: Fields, inputs: Fields) -> tuple[str, str]:
     What the continuation repeats of the prefix or of the reflection, word for word and at its beginning, is cut off.
 
     Raises:
-        ReplyFault: `empty_field`, `no_reflection`, `leak`, `markup` or `no_final_answer`.
+        ReplyFault: `empty_field` or `no_reflection`.
     """
     reflection, continuation = _filled("reflection", fields), _filled("continuation", fields)
     for repeated in (inputs["prefix"], reflection):
         continuation = _without(repeated, continuation)
-    _check_correction(reflection, continuation, inputs)
-    return reflection, continuation
-
-
-def _check_correction(reflection: str, continuation: str, inputs: Fields) -> None:
     if not any(character.isalnum() for character in continuation):
         raise ReplyFault("empty_field", "The continuation must go on after the reflection, to the final answer.")
-    if not is_reflection(reflection) or starts_with(continuation, reflection) or starts_with(reflection, continuation):
+    if starts_with(continuation, reflection) or starts_with(reflection, continuation):
         raise ReplyFault(
             "no_reflection", "The reflection must doubt the last step in its own words before the continuation starts."
         )
-    _clean("reflection", reflection, inputs)
-    _clean("continuation", continuation, inputs)
-    if not states_answer(continuation):
-        raise ReplyFault("no_final_answer", 'The continuation must end with "The answer is X."')
+    return reflection, continuation
 
 
 def check_smoothing(fields: Fields, inputs: Fields) -> tuple[str, tuple[int, int], str, str]:
@@ -112,16 +104,11 @@ def check_smoothing(fields: Fields, inputs: Fields) -> tuple[str, tuple[int, int
     the new prefix.
 
     Raises:
-        ReplyFault: `empty_field`, `no_reflection`, `leak`, `markup`, `no_final_answer`, `lost_mistake`, `too_short` or
-            `too_long` (the whole, the prefix or the continuation below half or above twice its length before; a part
-            may grow by 80 characters more).
+        ReplyFault: `empty_field`, `no_reflection`, `lost_mistake`, `too_short` or `too_long` (the whole, the prefix or
+            the continuation below half or above twice its length before; a part may grow by 80 characters more).
     """
-    prefix, reflection = _filled("prefix", fields), _filled("reflection", fields)
-    continuation = _filled("continuation", fields)
-    for repeated in (prefix, reflection):
-        continuation = _without(repeated, continuation)
-    _clean("prefix", prefix, inputs)
-    _check_correction(reflection, continuation, inputs)
+    prefix = _filled("prefix", fields)
+    reflection, continuation = check_correction(fields, {"prefix": prefix})
     span = _wrong_span(prefix, inputs["wrong_step"])
     if span is None:
         raise ReplyFault(
@@ -152,13 +139,6 @@ def _filled(name: str, fields: Fields) -> str:
     if not any(character.isalnum() for character in text):
         raise ReplyFault("empty_field", f"The field {name} must not be empty.")
     return str(text)
-
-
-def _clean(name: str, text: str, inputs: Fields) -> None:
-    if (found := leak_in(text, inputs["question"], reflection=name == "reflection")) is not None:
-        raise ReplyFault("leak", f"The {name} must not say {found[:60]!r}; the writer knows nothing of it.")
-    if (found := markup_in(text)) is not None:
-        raise ReplyFault("markup", f"The {name} holds {found[:60]!r}; write plain text there.")
 
 
 def _without(beginning: str, text: str) -> str:
