@@ -168,19 +168,6 @@ def test_shards_are_searched_where_the_whole_has_no_stage_files(tmp_path):
     assert trace(tmp_path / "spread", "q7/s0/fix", terminal=False) == whole
 
 
-def test_replies_can_come_from_an_open_journal(tmp_path):
-    folder = collection(tmp_path)
-    (folder / "journal" / "replies.jsonl").unlink()
-    asked = []
-
-    def reply_of(key):
-        asked.append(key)
-        return {**ENTRY, "text": f"reply {key}"}
-
-    assert "    reply k3" in trace(folder, "q7/s0/fix", reply_of, terminal=False)
-    assert asked == ["k1", "k2", "k3", "k4"]
-
-
 def test_unknown_row_names_the_nearest_ids(tmp_path):
     folder = collection(tmp_path)
     with pytest.raises(InputError, match=r"no row 'q8/s1/fix'; the nearest ids are q8/s1/restart, ") as caught:
@@ -205,12 +192,10 @@ def test_damaged_line_is_named(tmp_path):
 
 def test_text_cannot_steer_the_terminal_or_the_markup(tmp_path):
     folder = collection(tmp_path)
-
-    def reply_of(key):
-        return {**ENTRY, "text": "\x1b[2J\x07 [red]not markup[/red] [/] \u202e \u200b end\ttab"}
-
+    said = {**ENTRY, "key": "k4", "text": "\x1b[2J\x07 [red]not markup[/red] [/] \u202e \u200b end\ttab"}
+    (folder / "journal" / "replies.jsonl").write_bytes(orjson.dumps(said) + b"\n")
     for terminal in (False, True):
-        told = trace(folder, "q7/s0/fix", reply_of, terminal=terminal)
+        told = trace(folder, "q7/s0/fix", terminal=terminal)
         assert "\x1b[2J" not in told and "\x07" not in told and "\u202e" not in told
         assert "\\x1b[2J\\x07 [red]not markup[/red] [/] \\u202e \\u200b end" in told
 

@@ -16,7 +16,6 @@ from lemma_train.collection.frame import spent
 from lemma_train.collection.funnel import funnel, students_error_types
 from lemma_train.collection.graded import failure_rate
 from lemma_train.collection.injection import rows_of
-from lemma_train.collection.mixing import Shares
 from lemma_train.collection.models import Role, identity
 from lemma_train.collection.questions import CONTAMINATED, benchmarks_of
 from lemma_train.collection.settings import CollectSettings
@@ -82,18 +81,13 @@ def check_assembly(settings: CollectSettings, uploads: bool = True) -> None:
         uploads: whether this run is to upload the set; a shard is not.
 
     Raises:
-        InputError: shares that make no sense, benchmarks that cannot be read, or an upload that cannot be.
+        InputError: benchmarks that cannot be read, or an upload that cannot be.
     """
-    wanted = settings.assembly
-    try:
-        Shares(wanted.rows, wanted.strategies, wanted.origins, wanted.references, wanted.right_samples)
-    except InputError as error:
-        raise InputError(f"assembly: {error}") from error
     benchmarks_of(settings)
-    if wanted.push_to_hub and uploads:
+    if settings.assembly.push_to_hub and uploads:
         from lemma_train.collection.hub import check
 
-        check(wanted.push_to_hub)
+        check(settings.assembly.push_to_hub)
 
 
 def _candidates(settings: CollectSettings, folder: Path) -> Iterator[Candidate]:

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lemma_train.collection.mixing import Shares
 from lemma_train.collection.settings import CollectSettings
 from lemma_train.errors import InputError
 from lemma_train.llm.endpoint import address
 from lemma_train.llm.vllm_arguments import misplaced
 from lemma_train.settings_file import folder_fault, read_settings
 
-_SHARES = ("assembly.strategies", "assembly.origins", "injection.types")
 _POSITIVE = (
     *("attempts", "sampling.samples", "injection.k_max", "filters.max_characters"),
     *(
@@ -29,7 +29,7 @@ _POSITIVE_OR_NULL = (
     *(f"{role}.{key}" for role in ("student", "teacher") for key in ("requests_per_minute", "tokens_per_minute")),
 )
 _NOT_NEGATIVE = (
-    *("injection.per_question", "filters.min_characters", "assembly.references", "assembly.right_samples"),
+    *("injection.per_question", "filters.min_characters"),
     *(f"{role}.{key}" for role in ("student", "teacher") for key in ("temperature", "outage_minutes")),
     *(f"{role}.prices.{key}" for role in ("student", "teacher") for key in ("input", "output", "cached_input")),
 )
@@ -70,13 +70,13 @@ def _senseless(settings: CollectSettings) -> list[str]:
         if value(key) is not None and not value(key) > 0
     ]
     faults += [f"{key}: it must not be negative, it is {value(key)}." for key in _NOT_NEGATIVE if (value(key) or 0) < 0]
-    for key in _SHARES:
-        shares = value(key)
-        if isinstance(shares, dict) and (not all(share >= 0 for share in shares.values()) or not sum(shares.values())):
-            faults.append(f"{key}: shares must not be negative, nor all 0; they are {shares}.")
-    for key, known in (("strategies", ("fix_and_continue", "fresh_and_restart")), ("origins", ("student", "injected"))):
-        shares = getattr(settings.assembly, key)
-        faults += [f"assembly.{key}: {name!r} is none of {', '.join(known)}." for name in set(shares or ()) - {*known}]
+    types, mix = settings.injection.types, settings.assembly
+    if isinstance(types, dict) and (not all(share >= 0 for share in types.values()) or not sum(types.values())):
+        faults.append(f"injection.types: shares must not be negative, nor all 0; they are {types}.")
+    try:
+        Shares(mix.rows, mix.strategies, mix.origins, mix.references, mix.right_samples)
+    except InputError as error:
+        faults.append(f"assembly.{error}")
     if not settings.problems:
         faults.append("the key problems is missing; it lists where the questions come from.")
     if not settings.output_dir:
@@ -99,9 +99,11 @@ def _senseless(settings: CollectSettings) -> list[str]:
                 faults.append(f"{role}.{error}")
     for key in ("output_dir", "prompts"):
         faults += folder_fault(key, value(key) or "")
-    for key, threshold in (("assembly.near_duplicate_threshold", settings.assembly.near_duplicate_threshold),):
-        if threshold is not None and not 0 < threshold <= 1:
-            faults.append(f"{key}: it must be above 0 and at most 1, or null; it is {threshold}.")
+    threshold = mix.near_duplicate_threshold
+    if threshold is not None and not 0 < threshold <= 1:
+        faults.append(
+            f"assembly.near_duplicate_threshold: it must be above 0 and at most 1, or null; it is {threshold}."
+        )
     if not 0 <= settings.student.mistake_share <= 1:
         faults.append(f"student.mistake_share: it must be between 0 and 1, it is {settings.student.mistake_share}.")
     return faults

@@ -18,16 +18,13 @@ from lemma_train.collection.stage_files import STAGES, Call, Line, line_of, path
 from lemma_train.collection.trace_text import Passage, Section, render
 from lemma_train.errors import InputError, first_line
 
-ReplyOf = Callable[[str], Mapping[str, Any] | None]
 
-
-def trace(dataset: Path, row_id: str, reply_of: ReplyOf | None = None, terminal: bool | None = None) -> str:
+def trace(dataset: Path, row_id: str, terminal: bool | None = None) -> str:
     """Tell how a row came about; of an item that is not in the set, where and why it was set aside.
 
     Args:
         dataset: a collection's folder, or the `dataset.jsonl` in it.
         row_id: such as `gsm8k-train-12/s3/fix`.
-        reply_of: the journal's entry of a key, or None; without it the journals in the folder are searched.
         terminal: with colours and frames; None: if the standard output is a terminal.
 
     Raises:
@@ -43,7 +40,7 @@ def trace(dataset: Path, row_id: str, reply_of: ReplyOf | None = None, terminal:
     if not row_id.isprintable():
         raise InputError(f"{dataset} has no row {row_id!r}: ids hold no such signs.")
     try:
-        return _told(dataset, folder, row_id, reply_of, sys.stdout.isatty() if terminal is None else terminal)
+        return _told(dataset, folder, row_id, sys.stdout.isatty() if terminal is None else terminal)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{folder}: a line about {row_id} in stages or {JSONL} is damaged ({first_line(error)}); lemma collect "
@@ -51,16 +48,14 @@ def trace(dataset: Path, row_id: str, reply_of: ReplyOf | None = None, terminal:
         ) from error
 
 
-def _told(dataset: Path, folder: Path, row_id: str, reply_of: ReplyOf | None, terminal: bool) -> str:
+def _told(dataset: Path, folder: Path, row_id: str, terminal: bool) -> str:
     folders = [folder, *sorted((folder / "shards").glob("*-of-*"))]
     row = _row(folder / JSONL, row_id)
     history = _history(folders, row_id)
     if row is None and not any(line.id == row_id for line in history.values()):
         raise InputError(f"{dataset} has no row {row_id!r}; the nearest ids are {', '.join(_nearest(folder, row_id))}.")
-    if reply_of is None:
-        keys = {call.key for line in history.values() for call in line.calls}
-        reply_of = _replies(folders, keys).get
-    sections = [*_sections(history, reply_of), _end(row, history)]
+    journal = _replies(folders, {call.key for line in history.values() for call in line.calls})
+    sections = [*_sections(history, journal), _end(row, history)]
     return render(sections, terminal)
 
 
@@ -127,7 +122,7 @@ def _common(one: str, other: str) -> int:
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
-def _sections(history: Mapping[str, Line], reply_of: ReplyOf) -> Iterator[Section]:
+def _sections(history: Mapping[str, Line], journal: Mapping[str, Mapping[str, Any]]) -> Iterator[Section]:
     problem = history["problems"].record if "problems" in history else None
     if problem:
         facts = [f"source: {problem['source']}", f"reference answer: {problem['answer']}"]
@@ -137,7 +132,7 @@ def _sections(history: Mapping[str, Line], reply_of: ReplyOf) -> Iterator[Sectio
         if stage in history:
             line = history[stage]
             facts, passages = show(line, history)
-            replies = [passage for call in line.calls for passage in _reply(call, reply_of(call.key))]
+            replies = [passage for call in line.calls for passage in _reply(call, journal.get(call.key))]
             # A student's reply is the answer itself, which is shown already.
             if stage == "sampling" and line.record is not None:
                 replies = [replace(passage, text="") for passage in replies]
