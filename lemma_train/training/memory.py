@@ -127,9 +127,9 @@ def _moments(setting: Setting) -> dict[str, dict[str, float]]:
     """What comes on top of the state at the three moments that can be the worst."""
     shape = setting.shape
     layer = setting.tokens * layer_saved_bytes(setting)
-    residual = setting.tokens * shape.hidden * (2 if setting.half and not _fp32_stream(setting) else 4)
+    residual = setting.tokens * shape.hidden * (2 if setting.half and not setting.fp32_stream else 4)
     checkpointed = -(-shape.layers // setting.every_n_layers) if setting.checkpointing else 0
-    attended = setting.tokens * shape.query * (2 if setting.half else 4) if setting.keeps_attention else 0
+    attended = setting.tokens * shape.query * setting.width if setting.keeps_attention else 0
     saved = checkpointed * (residual + attended) + (shape.layers - checkpointed) * layer + masks_bytes(setting)
     buffers = _buffers(setting)
     head = {
@@ -154,14 +154,9 @@ def _moments(setting: Setting) -> dict[str, dict[str, float]]:
     return {"at the loss": head, "in the backward pass": backward, "in the optimizer step": step}
 
 
-def _fp32_stream(setting: Setting) -> bool:
-    """Whether what flows between the layers is fp32: autocast computes in 16 bits on fp32 weights."""
-    return setting.weight_bytes == 4 and not setting.sharding.engine
-
-
 def _autocast_copies(setting: Setting) -> float:
     """16-bit copies of fp32 weights: kept for the backward pass, or one layer's where layers are computed again."""
-    if not (setting.half and _fp32_stream(setting)) or setting.bits:
+    if not (setting.half and setting.fp32_stream) or setting.bits:
         return 0.0
     if setting.sharding.fsdp:
         return 2.0 * (2 * setting.shape.layer + 2 * setting.shape.embedding)  # two layers, and the root's own

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lemma_train.errors import InputError
-from lemma_train.training.compatibility import deepspeed_config, zero_stage
 from lemma_train.training.model_shape import LINEAR, ModelShape
 from lemma_train.training.recipe import Recipe
+from lemma_train.training.sharding import deepspeed_config, uses_cpu, uses_fsdp, zero_section, zero_stage
 
 # Bytes of state a parameter in each family of optimizers, by the beginning of the `optim` value.
 _OPTIMIZER_BYTES = (
@@ -120,6 +120,16 @@ class Setting:
         return self.micro_batch * self.length
 
     @property
+    def width(self) -> int:
+        """Bytes of a number in which is computed."""
+        return 2 if self.half else 4
+
+    @property
+    def fp32_stream(self) -> bool:
+        """Whether what flows between the layers is fp32: autocast computes in 16 bits on fp32 weights."""
+        return self.weight_bytes == 4 and not self.sharding.engine
+
+    @property
     def optimizer_bytes(self) -> float:
         return optimizer_bytes(self.optimizer)
 
@@ -133,7 +143,12 @@ class Setting:
 
 
 def optimizer_bytes(name: str) -> float:
-    """Bytes of optimizer state a trainable parameter: two fp32 moments unless the name says otherwise."""
+    """Bytes of optimizer state a trainable parameter: two fp32 moments unless the name says otherwise.
+
+    Example:
+        >>> optimizer_bytes("adamw_torch_fused"), optimizer_bytes("adamw_bnb_8bit")
+        (8.0, 2.0)
+    """
     return next((size for names, size in _OPTIMIZER_BYTES if name.startswith(names)), 8.0)
 
 
@@ -153,7 +168,7 @@ def setting_of(
     """
     sharding = _sharding(recipe, environ, shape)
     half = bool(recipe["bf16"] or recipe["fp16"] or (recipe["bf16"] is None and not recipe["fp16"]))
-    cpu = bool(recipe["use_cpu"]) or environ.get("ACCELERATE_USE_CPU", "false").lower() == "true"
+    cpu = uses_cpu(recipe, environ)
     weight_bytes = 2 if recipe["dtype"] in ("bfloat16", "float16", "auto") else 4
     if sharding.engine:
         weight_bytes = 2 if half else 4  # DeepSpeed casts the parameters to what it computes in
@@ -231,9 +246,8 @@ def _adapter(recipe: Recipe, shape: ModelShape) -> Adapter:
 def _sharding(recipe: Recipe, environ: Mapping[str, str], shape: ModelShape) -> Sharding:
     stage, config = zero_stage(recipe, environ), deepspeed_config(recipe, environ)
     if config is None and not stage:
-        fsdp = bool(recipe["fsdp"]) or environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
-        return Sharding(fsdp=fsdp)
-    given = (config or {}).get("zero_optimization") or {}
+        return Sharding(fsdp=uses_fsdp(recipe, environ))
+    given = zero_section(config)
     square = shape.hidden * shape.hidden
     auto = {
         "reduce_bucket_size": square,

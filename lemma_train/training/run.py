@@ -18,13 +18,13 @@ from lemma_train.errors import InputError, first_line
 from lemma_train.template import Renderer
 from lemma_train.training import checkpoints, launcher, other_ranks, prepare, starts
 from lemma_train.training.checkpoints import Course
-from lemma_train.training.compatibility import deepspeed_config, demand_nvme
 from lemma_train.training.evaluate_after import check_evaluations, evaluate_final
 from lemma_train.training.heartbeat import Beats, Heartbeat
 from lemma_train.training.lock import claim
 from lemma_train.training.preemption import StopSignals, StopTogether
 from lemma_train.training.recipe import Recipe
 from lemma_train.training.resume import checkpoint_to_resume
+from lemma_train.training.sharding import deepspeed_config, demand_nvme
 from lemma_train.training.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
