@@ -16,6 +16,10 @@ def load_evaluate_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Eva
 
     Raises:
         InputError: the file or a key is at fault; every fault is named at once.
+
+    Example:
+        >>> load_evaluate_recipe("recipes/evaluate/paper.yaml", ["--samples", "1"]).seed  # doctest: +SKIP
+        0
     """
     return read_settings(EvaluateSettings, path, overrides, _senseless, "docs/evaluation_keys.md")
 
