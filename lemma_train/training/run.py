@@ -181,8 +181,9 @@ def _train(
     former = other_ranks.former_course(checkpoint, course)
     if checkpoint is not None and former is not None:
         other_ranks.go_on(trainer, recipe, checkpoint, former, course)
+    compiled = 0
     if recipe["compile_layers"]:
-        compile_layers(model)
+        compiled = compile_layers(model, args.device, warns=trainer.is_world_process_zero())
     for callback in (MetricsFile(recipe.output_dir), *watchers):
         trainer.add_callback(callback)
     try:
@@ -203,6 +204,7 @@ def _train(
         "processes": args.world_size,
         "global_batch": args.world_size * args.per_device_train_batch_size * args.gradient_accumulation_steps,
         "seconds": result.metrics["train_runtime"],
+        "compiled_layers": compiled,
     }
     record = run_record(
         recipe.resolved(),
