@@ -73,6 +73,27 @@ CONFLICTS = {
         {},
         "gradient_checkpointing is the old name",
     ),
+    "kept attention without checkpointing": (
+        {"activation_checkpointing": False, "activation_checkpointing_kwargs": {"selective": True}},
+        {},
+        "selective needs activation_checkpointing: true",
+    ),
+    "kept attention in the older way": (
+        {"activation_checkpointing_kwargs": {"selective": True, "use_reentrant": True}},
+        {},
+        "selective does not work with use_reentrant: true",
+    ),
+    "kept attention of adapters under ZeRO-3": (
+        PEFT | {"deepspeed": 3, "activation_checkpointing_kwargs": {"selective": True}},
+        {},
+        "selective does not work with use_reentrant: true",
+    ),
+    "inputs of layers to host memory on CPUs": (
+        {"use_cpu": True, "activation_checkpointing_kwargs": {"offload": True}},
+        {},
+        "drop offload",
+    ),
+    "choices that are no mapping": ({"activation_checkpointing_kwargs": "selective"}, {}, "it must be a mapping"),
     "DeepSpeed key on CPUs": ({"use_cpu": True, "deepspeed": 3}, {}, "DeepSpeed on CPUs"),
     "all rows held out": ({"eval_fraction": 1.0}, {}, "eval_fraction: 1.0 must be in [0, 1)"),
     "negative held-out share": ({"eval_fraction": -0.1}, {}, "eval_fraction: -0.1 must be in [0, 1)"),

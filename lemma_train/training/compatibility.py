@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lemma_train.errors import InputError
+from lemma_train.training.checkpointing import checkpointing_of
 from lemma_train.training.recipe import Recipe
 from lemma_train.training.sharding import (
     deepspeed_config,
@@ -90,6 +91,7 @@ def check_recipe(recipe: Recipe, environ: Mapping[str, str]) -> None:
         *_adapter_conflicts(recipe, stage),
         *_precision_conflicts(recipe, stage, environ),
         *_batch_conflicts(recipe),
+        *_checkpointing_conflicts(recipe, stage, environ),
         *_launch_conflicts(recipe, stage, environ),
         *_checkpoint_conflicts(recipe, stage, environ),
     ]
@@ -178,13 +180,31 @@ def _batch_conflicts(recipe: Recipe) -> list[str]:
         found.append("packing and padding_free drop the weights of error_span_weight; use 0.0 or 1.0 with them.")
     if weighted and (recipe["loss_type"] != "nll" or recipe["label_smoothing_factor"]):
         found.append("error_span_weight other than 0.0 and 1.0 works with loss_type: nll and no label smoothing only.")
-    new, old = recipe.given.get("activation_checkpointing"), recipe.given.get("gradient_checkpointing")
-    if None not in (new, old) and new != old:
-        found.append("gradient_checkpointing is the old name of activation_checkpointing and loses to it; keep one.")
     if recipe["packing"] and recipe["max_length"] is None:
         found.append("packing fills sequences up to max_length; set it.")
     if recipe["eval_strategy"] != "no" and not recipe["eval_files"] and not recipe["eval_fraction"]:
         found.append(f"eval_strategy: {recipe['eval_strategy']} needs held-out rows: set eval_files or eval_fraction.")
+    return found
+
+
+def _checkpointing_conflicts(recipe: Recipe, stage: int, environ: Mapping[str, str]) -> list[str]:
+    found = []
+    new, old = recipe.given.get("activation_checkpointing"), recipe.given.get("gradient_checkpointing")
+    if None not in (new, old) and new != old:
+        found.append("gradient_checkpointing is the old name of activation_checkpointing and loses to it; keep one.")
+    try:
+        chosen = checkpointing_of(recipe)
+    except InputError as fault:
+        return [*found, str(fault)]
+    if chosen.selective and not chosen.on:
+        found.append("activation_checkpointing_kwargs: selective needs activation_checkpointing: true.")
+    if chosen.selective and (chosen.use_reentrant or (recipe["use_peft"] and stage == 3)):
+        found.append(
+            "activation_checkpointing_kwargs: selective does not work with use_reentrant: true, which adapters under "
+            "ZeRO-3 need; drop one, or use ds_configs/zero2.json."
+        )
+    if chosen.offload and uses_cpu(recipe, environ):
+        found.append("activation_checkpointing_kwargs: on CPUs activations are in host memory already; drop offload.")
     return found
 
 

@@ -4,10 +4,28 @@ Enters: a `Setting`. Leaves: bytes. Counted are the tensors that autograd keeps 
 the head (TRL's, or on CPUs our own), one by one; state, buffers and sums are `memory`'s business.
 """
 
+import math
+
 from lemma_train.training.memory_setting import Setting
 
 OWN_TILE_ELEMENTS = 2**25  # logits that our own head holds at one time
 _HEAD_TOKENS, _HEAD_COLUMNS = 4096, 32768  # one tile of TRL's chunked head
+
+
+def layer_input_bytes(setting: Setting) -> float:
+    """Bytes of the hidden states that enter a layer, which is what a recomputed one keeps."""
+    return setting.tokens * setting.shape.hidden * (2 if setting.half and not setting.fp32_stream else 4)
+
+
+def offloaded_input_bytes(setting: Setting) -> float:
+    """Bytes of host memory for the inputs of recomputed layers that wait there (transformers' `offload`).
+
+    They lie in pinned memory, of which torch takes blocks of powers of two and gives none back.
+    """
+    if not setting.offloads_inputs:
+        return 0.0
+    block = 2 ** math.ceil(math.log2(layer_input_bytes(setting)))
+    return float(setting.recomputed_layers * block)
 
 
 def layer_saved_bytes(setting: Setting) -> float:

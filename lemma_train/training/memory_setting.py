@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lemma_train.errors import InputError
+from lemma_train.training.checkpointing import checkpointing_of
 from lemma_train.training.model_shape import LINEAR, ModelShape
 from lemma_train.training.recipe import Recipe
 from lemma_train.training.sharding import deepspeed_config, uses_cpu, uses_fsdp, zero_section, zero_stage
@@ -83,8 +84,8 @@ class Setting:
     gpus: processes, one a GPU (or one a CPU process where `cpu`). length: tokens of the longest row. padded: rows of
     a micro-batch differ in length. weight_bytes: of one frozen or trained 16-bit or fp32 weight as held. bits: 4 or 8
     where the frozen linear layers are quantised. half: computing happens in 16 bits. optimizer_bytes: of state a
-    trainable parameter. every_n_layers, keeps_attention: where `checkpointing`, only every n-th layer is recomputed,
-    and that but for its attention.
+    trainable parameter. every_n_layers, keeps_attention, offloads_inputs: where `checkpointing`, only every n-th layer
+    is recomputed, and that but for its attention; and its input waits in host memory.
     """
 
     shape: ModelShape
@@ -109,6 +110,7 @@ class Setting:
     own_head: bool
     every_n_layers: int = 1
     keeps_attention: bool = False
+    offloads_inputs: bool = False
 
     @property
     def trainable(self) -> int:
@@ -118,6 +120,10 @@ class Setting:
     def tokens(self) -> int:
         """Positions of the largest micro-batch."""
         return self.micro_batch * self.length
+
+    @property
+    def recomputed_layers(self) -> int:
+        return -(-self.shape.layers // self.every_n_layers) if self.checkpointing else 0
 
     @property
     def width(self) -> int:
@@ -172,10 +178,7 @@ def setting_of(
     weight_bytes = 2 if recipe["dtype"] in ("bfloat16", "float16", "auto") else 4
     if sharding.engine:
         weight_bytes = 2 if half else 4  # DeepSpeed casts the parameters to what it computes in
-    checkpointing = recipe["activation_checkpointing"]
-    if checkpointing is None:
-        checkpointing = recipe["gradient_checkpointing"]
-    chosen = _checkpointing_choices(recipe)
+    chosen = checkpointing_of(recipe)
     plain_loss = recipe["loss_type"] == "nll" and not recipe["label_smoothing_factor"]
     return Setting(
         shape=shape,
@@ -186,7 +189,7 @@ def setting_of(
         length=length,
         padded=padded and recipe["per_device_train_batch_size"] > 1,
         flattened=bool(recipe["packing"] or recipe["padding_free"]),
-        checkpointing=bool(checkpointing),
+        checkpointing=chosen.on,
         attention=_attention(recipe["attn_implementation"], cpu),
         sharding=sharding,
         adapter=_adapter(recipe, shape) if recipe["use_peft"] else None,
@@ -198,25 +201,10 @@ def setting_of(
         full_logits=bool(recipe["label_smoothing_factor"]),
         cpu=cpu,
         own_head=cpu and recipe["supervised_head"] and plain_loss,
-        every_n_layers=chosen.get("every_n_layers", 1),
-        keeps_attention=chosen.get("selective", False),
+        every_n_layers=chosen.every_n_layers,
+        keeps_attention=chosen.selective,
+        offloads_inputs=chosen.offload,
     )
-
-
-def _checkpointing_choices(recipe: Recipe) -> dict[str, Any]:
-    chosen = recipe["activation_checkpointing_kwargs"]
-    if chosen is None:
-        chosen = recipe["gradient_checkpointing_kwargs"] or {}
-    every, selective = (chosen.get(k, d) if isinstance(chosen, dict) else None for k, d in _CHOICES)
-    if type(every) is not int or every < 1 or not isinstance(selective, bool):
-        raise InputError(
-            f"{recipe.path}: activation_checkpointing_kwargs: `lemma plan` reads a mapping with every_n_layers, a "
-            f"whole number of at least 1, and selective, true or false; it is {chosen!r}."
-        )
-    return dict(chosen)
-
-
-_CHOICES = (("every_n_layers", 1), ("selective", False))
 
 
 def _attention(name: str | None, cpu: bool) -> str:
