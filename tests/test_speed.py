@@ -81,24 +81,24 @@ def test_only_the_repeated_layers_are_compiled(tiny_llama):
 
 
 @pytest.mark.parametrize("cxx", ["none", "a file that may not be executed", "a folder"])
-def test_without_a_compiler_the_layers_stay_as_they_are(tiny_llama, tmp_path, monkeypatch, caplog, cxx):
+def test_without_a_compiler_the_layers_stay_as_they_are(tiny_llama, tmp_path, caplog, cxx):
     file = tmp_path / "g++"
     if cxx != "none":
         file.mkdir() if cxx == "a folder" else file.write_text("#!/bin/sh\n")
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (str(file),))
     model = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32)
-    assert compile_layers(model, CPU, warns=False) == 0 and "compile_layers" not in caplog.text
-    assert compile_layers(model, CPU) == 0 and compiled(model) == []
+    with torch._inductor.config.patch({"cpp.cxx": (str(file),)}):
+        assert compile_layers(model, CPU, warns=False) == 0 and "compile_layers" not in caplog.text
+        assert compile_layers(model, CPU) == 0 and compiled(model) == []
     assert "needs a C++ compiler" in caplog.text
 
 
 @pytest.mark.parametrize("weights", ["cpu", "meta"])
-def test_the_device_of_the_training_decides_and_not_that_of_the_weights(tiny_llama, monkeypatch, weights):
+def test_the_device_of_the_training_decides_and_not_that_of_the_weights(tiny_llama, weights):
     """Weights may wait on another device: under offloading on the CPU, while they are dealt out on none."""
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("/no/such/g++",))
     model = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32).to(weights)
-    assert compile_layers(model, CPU) == 0
-    assert compile_layers(model, torch.device("cuda")) == 2, "a GPU's code needs no C++ compiler of ours"
+    with torch._inductor.config.patch({"cpp.cxx": ("/no/such/g++",)}):
+        assert compile_layers(model, CPU) == 0
+        assert compile_layers(model, torch.device("cuda")) == 2, "a GPU's code needs no C++ compiler of ours"
 
 
 def test_a_model_without_like_layers_is_named(caplog):
