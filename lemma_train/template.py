@@ -7,7 +7,6 @@ completion. It reads no files and knows no data format.
 
 import hashlib
 import json
-import re
 from array import array
 from collections.abc import Sequence
 from itertools import chain
@@ -17,6 +16,7 @@ import numpy as np
 
 from lemma_train.errors import InputError
 from lemma_train.token_rows import Encoded, EncodedRows, Tokenized, tokenize
+from lemma_train.unwrapping import unwrapped
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -32,16 +32,6 @@ PROMPTS = {
 CHAT = "chat"
 BETWEEN_SHOTS = "\n\n\n"  # two blank lines: with the next "#" they hold "\n\n#", at which the authors' answers stop
 _WORD_BOUNDARY = "\u2581"  # how SentencePiece spells the space before a word
-
-# An instruction that already holds the template, with or without the preamble and the opening phrase that circulate.
-_WRAPPED = re.compile(
-    r"\s*(?:Below is an instruction[^\n]*\s+)?### Instruction:\s*\n(?P<instruction>.*?)\s*\n+"
-    r"### Response:(?P<phrase>\s*Let's think step by step\.?)?\s*",
-    re.DOTALL,
-)
-_OPENING_PHRASE = re.compile(r"\s*Let's think step by step\.?\s*")
-_INPUT_HEADER = re.compile(r"\n+### Input:[ \t]*\n")  # Alpaca's second field, joined as `records` joins it
-_MARKER = re.compile(r"^### (?:Instruction|Response):", re.MULTILINE)
 
 
 class Renderer:
@@ -213,24 +203,9 @@ class Renderer:
     def unwrap(self, instruction: str, output: str) -> tuple[str, str, bool]:
         """Take a template off an instruction that already holds one, so that it is never wrapped twice.
 
-        Returns:
-            instruction, output, whether a template was found. Where the found template lacks the opening phrase
-            "Let's think step by step." and the output starts with it, the phrase is part of the template too.
-
-        Raises:
-            ValueError: template markers stand in the instruction in a form that is not recognised.
+        Returns and raises as `unwrapping.unwrapped`.
         """
-        wrapped = _WRAPPED.fullmatch(instruction)
-        if wrapped is None:
-            if _MARKER.search(instruction):
-                raise ValueError("the instruction holds '### Instruction:' or '### Response:' in an unknown form")
-            return instruction, output, False
-        inner = _INPUT_HEADER.sub("\n", wrapped["instruction"].strip(), count=1)
-        if _MARKER.search(inner):
-            raise ValueError("the instruction holds the template twice, or several questions")
-        if wrapped["phrase"] is None and self.template == "lemma":
-            output = output[phrase.end() :] if (phrase := _OPENING_PHRASE.match(output)) else output
-        return inner, output, True
+        return unwrapped(instruction, output, opens_with_phrase=self.template == "lemma")
 
     def special_token_in(self, text: str) -> str | None:
         """The first special token of the vocabulary that `text` spells out, or None."""

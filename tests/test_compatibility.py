@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lemma_train.errors import InputError
-from lemma_train.training.compatibility import check_recipe, deepspeed_config, zero_stage
+from lemma_train.training.compatibility import check_recipe
 from lemma_train.training.recipe import load_recipe
 
 DEEPSPEED = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_CONFIG_FILE": "none"}
@@ -73,6 +73,27 @@ CONFLICTS = {
         {},
         "gradient_checkpointing is the old name",
     ),
+    "kept attention without checkpointing": (
+        {"activation_checkpointing": False, "activation_checkpointing_kwargs": {"selective": True}},
+        {},
+        "selective needs activation_checkpointing: true",
+    ),
+    "kept attention in the older way": (
+        {"activation_checkpointing_kwargs": {"selective": True, "use_reentrant": True}},
+        {},
+        "selective does not work with use_reentrant: true",
+    ),
+    "kept attention of adapters under ZeRO-3": (
+        PEFT | {"deepspeed": 3, "activation_checkpointing_kwargs": {"selective": True}},
+        {},
+        "selective does not work with use_reentrant: true",
+    ),
+    "inputs of layers to host memory on CPUs": (
+        {"use_cpu": True, "activation_checkpointing_kwargs": {"offload": True}},
+        {},
+        "drop offload",
+    ),
+    "choices that are no mapping": ({"activation_checkpointing_kwargs": "selective"}, {}, "it must be a mapping"),
     "DeepSpeed key on CPUs": ({"use_cpu": True, "deepspeed": 3}, {}, "DeepSpeed on CPUs"),
     "all rows held out": ({"eval_fraction": 1.0}, {}, "eval_fraction: 1.0 must be in [0, 1)"),
     "negative held-out share": ({"eval_fraction": -0.1}, {}, "eval_fraction: -0.1 must be in [0, 1)"),
@@ -145,17 +166,6 @@ def test_combination_that_works_is_let_through(recipe, keys, environ):
 def test_same_deepspeed_file_in_recipe_and_launcher_is_no_conflict(recipe):
     made = recipe(deepspeed=2)
     check_recipe(made, DEEPSPEED | {"ACCELERATE_DEEPSPEED_CONFIG_FILE": made["deepspeed"]})
-
-
-def test_stage_comes_from_recipe_then_launcher(recipe, tmp_path):
-    assert zero_stage(recipe(), {}) == 0
-    assert zero_stage(recipe(deepspeed=3), {}) == 3
-    assert zero_stage(recipe(deepspeed={"zero_optimization": None}), {}) == 0
-    assert zero_stage(recipe(), DEEPSPEED | {"ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"}) == 3
-    (tmp_path / "launcher.json").write_text('{"zero_optimization": {"stage": 1}}')
-    file = DEEPSPEED | {"ACCELERATE_DEEPSPEED_CONFIG_FILE": str(tmp_path / "launcher.json")}
-    assert zero_stage(recipe(), file) == 1
-    assert deepspeed_config(recipe(), {}) is None
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,14 @@ from launching import ROOT
 from lemma_train.training.recipe import LemmaConfig
 from lemma_train.training.recipe_keys import DEFAULTS, REFUSED_KEYS
 
-RECIPES = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def test_every_key_of_this_project_and_every_refused_or_changed_one_is_documented():
-    keys = [*(f.name for f in dataclasses.fields(LemmaConfig)), *REFUSED_KEYS, *DEFAULTS]
-    assert [key for key in keys if f"`{key}`" not in RECIPES] == []
+    recipes, table = ((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("recipes.md", "training_keys.md"))
+    own = [f.name for f in dataclasses.fields(LemmaConfig)]
+    assert [key for key in [*own, *REFUSED_KEYS] if f"`{key}`" not in table] == []
+    assert [key for key in DEFAULTS if f"`{key}`" not in recipes] == []
 
 
 def test_readme_shows_the_two_set_up_commands():
@@ -118,8 +119,9 @@ def test_recipes_and_scripts_that_the_pages_name_exist():
     assert named and [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
-@pytest.mark.parametrize("name", ["collection_keys.md", "ablation_keys.md", "run_keys.md"])
-def test_a_page_of_keys_is_the_one_that_the_code_writes(name):
+@pytest.mark.parametrize("kind", ["collection", "training", "evaluation", "ablation", "run"])
+def test_a_page_of_keys_is_the_one_that_the_code_writes(kind):
+    name = f"{kind}_keys.md"
     made = subprocess.run(
         [sys.executable, "-c", f"import write_key_tables; print(write_key_tables.page({name!r}), end='')"],
         cwd=ROOT / "scripts",
@@ -129,6 +131,13 @@ def test_a_page_of_keys_is_the_one_that_the_code_writes(name):
     ).stdout
     page = (ROOT / "docs" / name).read_text(encoding="utf-8")
     assert page == made, "run: python scripts/write_key_tables.py"
+
+
+def test_the_table_of_evaluation_keys_leaves_out_what_an_evaluation_refuses():
+    from lemma_train.evaluation.settings import NO_EFFECT
+
+    pages = [(ROOT / "docs" / f"{kind}_keys.md").read_text(encoding="utf-8") for kind in ("collection", "evaluation")]
+    assert [[f"| `{key}` |" in page for page in pages] for key in NO_EFFECT] == [[True, False]] * len(NO_EFFECT)
 
 
 def test_the_reasons_that_the_page_on_collecting_names_are_in_the_code():

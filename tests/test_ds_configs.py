@@ -7,8 +7,7 @@ import pytest
 from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
 from launching import ROOT
 
-from lemma_train.errors import InputError
-from lemma_train.training.compatibility import check_recipe, demand_nvme, nvme_folders
+from lemma_train.training.compatibility import check_recipe
 from lemma_train.training.plan import Hardware, make_plan
 from lemma_train.training.plan_launch import find_launch
 from lemma_train.training.recipe import load_recipe
@@ -53,20 +52,3 @@ def test_nvme_takes_the_fp32_state_and_its_gradients_and_buffers_take_host_memor
     buffers = 8 * 4 * 4.0 * min(parameters / 8, 1e9)
     assert nvme.offloaded == pytest.approx(4 * parameters + buffers)
     assert host("zero3_offload")[0].nvme == 0
-
-
-def test_a_folder_for_nvme_that_is_not_there_is_refused_before_deepspeed_makes_it(tmp_path):
-    config = json.loads((ROOT / "ds_configs" / "zero3_nvme.json").read_text(encoding="utf-8"))
-    assert nvme_folders(config) == ["/local_nvme"] and nvme_folders(None) == []
-    assert nvme_folders({"zero_optimization": {"stage": 3, "offload_optimizer": "nvme"}}) == [], "no section"
-    for folder in (tmp_path, tmp_path / "none"):
-        config["zero_optimization"]["offload_optimizer"]["nvme_path"] = str(folder)
-        file = tmp_path / "mine.json"
-        file.write_text(json.dumps(config))
-        recipe = load_recipe(RECIPE, ["--deepspeed", str(file)])
-        if folder.exists():
-            demand_nvme(recipe, {})
-        else:
-            with pytest.raises(InputError, match=r"nvme_path: .*none is no folder on this node"):
-                demand_nvme(recipe, {})
-            assert not folder.exists()

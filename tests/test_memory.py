@@ -88,11 +88,18 @@ def test_adapters_default_to_pefts_own_targets_and_unknown_ones_are_named():
             setting_of(load_recipe(recipe, [f"--{key}", value]), shape, {}, 1, 8, 10, True)
 
 
-@pytest.mark.parametrize("given", ["{every_n_layers: 0}", "{every_n_layers: two}", "{selective: 1}", "some text"])
-def test_choices_of_checkpointing_that_make_no_sense_are_named(given):
-    recipe = load_recipe(ROOT / "recipes" / "llama3_8b.yaml", ["--activation_checkpointing_kwargs", given])
-    with pytest.raises(InputError, match="activation_checkpointing_kwargs"):
-        setting_of(recipe, KNOWN["meta-llama/Meta-Llama-3-8B"], {}, 1, 8, 10, True)
+def test_inputs_of_layers_that_wait_on_the_host_leave_the_gpu():
+    base = setting("llama3_8b", 8, "--activation_checkpointing_kwargs", "{every_n_layers: 2}")
+    moved = setting("llama3_8b", 8, "--activation_checkpointing_kwargs", "{every_n_layers: 2, offload: true}")
+    entered = base.tokens * base.shape.hidden * 2
+    for moment, kept in (("at the loss", 16), ("in the backward pass", 15)):  # one is fetched for its layer
+        parts = [memory(s).moments[moment]["activations"] for s in (base, moved)]
+        assert parts[0] - parts[1] == kept * entered
+    # Eight GPUs a node; pinned memory comes in powers of two.
+    assert host(base).activations == 0 and entered <= host(moved).activations / (8 * 16) < 2 * entered
+    assert host(moved).total_bytes - host(base).total_bytes == host(moved).activations
+    plain = replace(moved, checkpointing=False)
+    assert host(plain).activations == 0 and memory(plain) == memory(replace(base, checkpointing=False))
 
 
 @pytest.mark.parametrize("name", NAMES)

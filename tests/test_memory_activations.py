@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, modeling_utils
 
-from lemma_train.training.memory_activations import head_bytes, layer_saved_bytes, masks_bytes
+from lemma_train.training.memory_activations import head_bytes, layer_input_bytes, layer_saved_bytes, masks_bytes
 from lemma_train.training.memory_setting import Adapter, Setting, Sharding
 from lemma_train.training.model_shape import LINEAR, ModelShape
 
@@ -40,8 +40,7 @@ FP32 = replace(AUTOCAST, half=False)
 LORA = replace(SETTING, adapter=Adapter(8, LINEAR, dropout=True))
 
 
-def kept_bytes(setting: Setting, layers: int) -> int:
-    """Bytes that autograd keeps of a forward pass, parameters and their 16-bit copies left out."""
+def model_of(setting: Setting, layers: int) -> torch.nn.Module:
     shape = setting.shape
     config = LlamaConfig(
         vocab_size=shape.vocab,
@@ -57,8 +56,13 @@ def kept_bytes(setting: Setting, layers: int) -> int:
         lora = LoraConfig(r=setting.adapter.rank, target_modules=list(setting.adapter.targets), lora_dropout=0.1)
         model = get_peft_model(model, lora, autocast_adapter_dtype=False)
         model.enable_input_require_grads()
-    model.train()
-    ids = torch.randint(0, shape.vocab, (ROWS, LENGTH))
+    return model.train()
+
+
+def kept_bytes(setting: Setting, layers: int) -> int:
+    """Bytes that autograd keeps of a forward pass, parameters and their 16-bit copies left out."""
+    model = model_of(setting, layers)
+    ids = torch.randint(0, setting.shape.vocab, (ROWS, LENGTH))
     mask = torch.ones_like(ids)
     if setting.padded:
         mask[0, LENGTH // 2 :] = 0
@@ -94,6 +98,35 @@ def kept_bytes(setting: Setting, layers: int) -> int:
 def test_a_layer_keeps_what_is_counted(setting):
     measured = (kept_bytes(setting, 4) - kept_bytes(setting, 2)) / 2
     assert layer_saved_bytes(setting) * ROWS * LENGTH == pytest.approx(measured, rel=0.04)
+
+
+@pytest.mark.parametrize(
+    ("setting", "reentrant"),
+    [
+        pytest.param(SETTING, False, id="bf16"),
+        pytest.param(AUTOCAST, False, id="fp32 under bf16 autocast"),
+        pytest.param(LORA, True, id="LoRA, torch's older way"),
+    ],
+)
+def test_what_waits_on_the_host_is_the_input_of_each_recomputed_layer(setting, reentrant, monkeypatch):
+    moved: list[torch.Tensor] = []
+
+    class Moved(torch.autograd.graph.saved_tensors_hooks):
+        """torch's save_on_cpu without a GPU: notes what would be moved."""
+
+        def __init__(self, pin_memory: bool, device_type: str):
+            super().__init__(lambda tensor: moved.append(tensor) or tensor, lambda tensor: tensor)
+
+    monkeypatch.setattr(modeling_utils, "save_on_cpu", Moved)
+    counts = []
+    for layers in (2, 4):
+        model = model_of(setting, layers)
+        model.activation_checkpointing_enable({"use_reentrant": reentrant}, offload=True)
+        moved.clear()
+        with torch.autocast("cpu", torch.bfloat16, enabled=setting.half and setting.weight_bytes == 4):
+            model(input_ids=torch.randint(0, setting.shape.vocab, (ROWS, LENGTH)), use_cache=False)
+        counts.append(sum(tensor.nbytes for tensor in moved))
+    assert (counts[1] - counts[0]) / 2 == layer_input_bytes(setting)
 
 
 def test_the_mask_of_padded_rows_is_quadratic_in_their_length():

@@ -3,7 +3,8 @@
 import pytest
 
 from lemma_train.errors import InputError
-from lemma_train.evaluation.probe import draw_items, probe_items, probe_prompt, probe_score
+from lemma_train.evaluation.drawing import drawn
+from lemma_train.evaluation.probe import probe_items, probe_prompt, probe_score
 from lemma_train.grading.grader import Grader
 from lemma_train.template import Renderer
 
@@ -50,12 +51,12 @@ def test_a_bad_row_of_the_probe_is_named():
 def test_the_limit_draws_over_all_rows_and_another_seed_draws_others():
     rows = [{**ROW, "id": f"q{i}", "output": f"3 + 4 = {i}. Wait, it is 7. The answer is 12."} for i in range(1000)]
     items = probe_items([{**row, "error_span": [0, row["output"].index(".") + 1]} for row in rows])
-    drawn = draw_items(items, 50, seed=0)
-    places = [items.index(item) for item in drawn]
-    assert len(drawn) == 50 and places == sorted(places)
+    chosen = drawn(items, 50, seed=0)
+    places = [items.index(item) for item in chosen]
+    assert len(chosen) == 50 and places == sorted(places)
     assert min(places) < 100 and max(places) > 900, "a data set sorted by source is drawn from as a whole"
-    assert drawn == draw_items(items[::-1], 50, seed=0)[::-1] != draw_items(items, 50, seed=1)
-    assert draw_items(items[:3], 50, seed=0) == draw_items(items[:3], None, seed=0) == items[:3]
+    assert chosen == drawn(items[::-1], 50, seed=0)[::-1] != drawn(items, 50, seed=1)
+    assert drawn(items[:3], 50, seed=0) == drawn(items[:3], None, seed=0) == items[:3]
 
 
 def test_where_a_tokenizer_joins_the_end_with_the_line_break_the_break_is_put_in(llama3_tokenizer):

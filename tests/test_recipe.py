@@ -40,7 +40,7 @@ def fault(path, overrides=()):
         ("lora_rank: sixteen", "unknown key 'lora_rank'; did you mean lora_r?"),
         ("gradient_acumulation_steps: 8", "did you mean gradient_accumulation_steps?"),
         ("cutoff_len: 4096", "did you mean max_length?"),
-        ("zzzzqqqq: 1", "docs/recipes.md lists the keys"),
+        ("zzzzqqqq: 1", "docs/recipes.md tells which there are"),
         ("lr_scheduler_type: cosin", "did you mean cosine?"),
         ("optim: adamw_torhc", "did you mean adamw_torch?"),
         ("save_strategy: stesp", "did you mean steps?"),

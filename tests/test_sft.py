@@ -52,6 +52,7 @@ def test_a_run_leaves_a_whole_model_its_record_and_a_plot(one_process):
     assert {"recipe", "packages", "git_commit", "hardware", "course", "data", "template"} <= record.keys()
     assert record["template"]["fingerprint"] == json.loads((final / "lemma_template.json").read_text())["fingerprint"]
     assert record["figures"]["steps"] == 4 and record["figures"]["global_batch"] == 4
+    assert record["figures"]["compiled_layers"] == 0
     assert (one_process / "loss.png").read_bytes()[:4] == b"\x89PNG"
     assert "### Response: Let's think step by step." in (final / "README.md").read_text()
     assert not list(final.glob("*.bin"))

@@ -130,8 +130,8 @@ def summarise(
     }
 
 
-def mean_over_seeds(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float | None, float | None]:
-    """Mean and Student's t interval of at least two figures; no interval where all of them are equal.
+def mean_over_seeds(values: Sequence[float]) -> tuple[float, float | None, float | None]:
+    """Mean and Student's 95% t interval of at least two figures; no interval where all of them are equal.
 
     Example:
         >>> [round(x, 3) for x in mean_over_seeds([0.50, 0.54, 0.52])]
@@ -145,7 +145,7 @@ def mean_over_seeds(values: Sequence[float], confidence: float = 0.95) -> tuple[
     assert count >= 2
     if float(np.ptp(values)) < _EQUAL:
         return mean, None, None
-    half = float(stdtrit(count - 1, (1 + confidence) / 2)) * float(np.std(values, ddof=1)) / math.sqrt(count)
+    half = float(stdtrit(count - 1, 0.975)) * float(np.std(values, ddof=1)) / math.sqrt(count)
     return mean, mean - half, mean + half
 
 

@@ -55,7 +55,7 @@ def load_ablate_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Ablat
         >>> load_ablate_recipe("recipes/ablations/lora_rank_smollm2.yaml").seeds          # doctest: +SKIP
         [0, 1]
     """
-    settings = read_settings(AblateSettings, path, overrides, _senseless, "docs/ablations.md")
+    settings = read_settings(AblateSettings, path, overrides, _senseless, "docs/ablation_keys.md")
     if settings.accelerate_config and not Path(settings.accelerate_config).is_file():
         raise InputError(f"{path}: accelerate_config: the file {settings.accelerate_config} does not exist.")
     return settings

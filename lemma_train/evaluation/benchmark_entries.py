@@ -29,7 +29,7 @@ _KEYS = {
 }
 
 
-def load_entry(entry: str | Mapping[str, Any], seed: int, where: str = "benchmarks") -> Chosen:
+def load_entry(entry: str | Mapping[str, Any], seed: int) -> Chosen:
     """Read or generate the questions of one entry.
 
     Args:
@@ -42,7 +42,6 @@ def load_entry(entry: str | Mapping[str, Any], seed: int, where: str = "benchmar
                 `problems`.
             Each also takes `label`, the name in reports, `limit`, `sample` and `shots`.
         seed: draws samples, and generated problems whose entry names no seed.
-        where: the recipe's key, for messages.
 
     Raises:
         InputError: a key, a value, a file or a row is at fault.
@@ -54,68 +53,74 @@ def load_entry(entry: str | Mapping[str, Any], seed: int, where: str = "benchmar
     """
     values = {"name": entry} if isinstance(entry, str) else entry
     if not isinstance(values, Mapping):
-        raise InputError(f"{where}: an entry is a name ({', '.join(BENCHMARKS)}) or a mapping; it is {entry!r}.")
+        raise InputError(f"benchmarks: an entry is a name ({', '.join(BENCHMARKS)}) or a mapping; it is {entry!r}.")
     source = values.get("source", "benchmark")
     if not isinstance(source, str) or source not in _KEYS or ("source" in values and source == "benchmark"):
-        raise InputError(f"{where}: source must be generated or file; for a benchmark leave it out and give its name.")
+        raise InputError(
+            "benchmarks: source must be generated or file; for a benchmark leave it out and give its name."
+        )
     for key in values:
         if key not in _KEYS[source]:
             nearest = difflib.get_close_matches(str(key), _KEYS[source], n=1)
             meant = f" (did you mean {nearest[0]}?)" if nearest else ""
-            raise InputError(f"{where}: {key!r} is no key of such an entry{meant}; it has {', '.join(_KEYS[source])}.")
+            raise InputError(
+                f"benchmarks: {key!r} is no key of such an entry{meant}; it has {', '.join(_KEYS[source])}."
+            )
     for key in ("limit", "sample"):
-        _whole_number(values, key, 1, where)
+        _whole_number(values, key, 1)
     if source == "benchmark":
         name = values.get("name")
         if name not in BENCHMARKS:
-            raise InputError(f"{where}: there is no benchmark {name!r}; the names are {', '.join(BENCHMARKS)}.")
-        label = name if values.get("label") is None else _label(values["label"], where)
-        return Chosen(label, _shots(values, BENCHMARKS[name].shots, where), _benchmark(values, seed, where))
-    problems = _problems(values, source, seed, where)
-    label = _label(values.get("label", problems[0].source), where)
+            raise InputError(f"benchmarks: there is no benchmark {name!r}; the names are {', '.join(BENCHMARKS)}.")
+        label = name if values.get("label") is None else _label(values["label"])
+        return Chosen(label, _shots(values, BENCHMARKS[name].shots), _benchmark(values, seed))
+    problems = _problems(values, source, seed)
+    label = _label(values.get("label", problems[0].source))
     questions = [
         Question(problem.id, label, problem.question, problem.answer, problem.level, problem.subject, problem.solution)
         for problem in problems
     ]
     sample: Any = values.get("sample")
-    return Chosen(label, _shots(values, 0, where), draw(questions, sample, seed, where))
+    return Chosen(label, _shots(values, 0), draw(questions, sample, seed, "benchmarks"))
 
 
-def _label(label: Any, where: str) -> str:
+def _label(label: Any) -> str:
     if not isinstance(label, str) or not label.strip() or label in BENCHMARKS:
-        raise InputError(f"{where}: label must be text, and no benchmark's name; it is {label!r}.")
+        raise InputError(f"benchmarks: label must be text, and no benchmark's name; it is {label!r}.")
     return label
 
 
-def _benchmark(values: Mapping[str, Any], seed: int, where: str) -> list[Question]:
+def _benchmark(values: Mapping[str, Any], seed: int) -> list[Question]:
     path, allowed = values.get("path"), values.get("allow_other_count", False)
     if path is not None and (not isinstance(path, str) or not path):
-        raise InputError(f"{where}: {values['name']}: path must be text; it is {path!r}.")
+        raise InputError(f"benchmarks: {values['name']}: path must be text; it is {path!r}.")
     if not isinstance(allowed, bool):
-        raise InputError(f"{where}: {values['name']}: allow_other_count must be true or false; it is {allowed!r}.")
+        raise InputError(f"benchmarks: {values['name']}: allow_other_count must be true or false; it is {allowed!r}.")
     return load_benchmark(values["name"], path, values.get("limit"), values.get("sample"), seed, allowed)
 
 
-def _problems(values: Mapping[str, Any], source: str, seed: int, where: str) -> list[Problem]:
+def _problems(values: Mapping[str, Any], source: str, seed: int) -> list[Problem]:
     entry = {key: value for key, value in values.items() if key not in ("label", "avoid", "sample", "shots")}
     if source == "file" or "avoid" not in values:
-        return load_problems([entry], seed, where).problems
+        return load_problems([entry], seed, "benchmarks").problems
     avoid = values["avoid"]
     if not isinstance(avoid, Mapping) or set(avoid) != {"size", "seed"}:
-        raise InputError(f"{where}: avoid must hold the size and the seed of the training problems; it is {avoid!r}.")
+        raise InputError(
+            f"benchmarks: avoid must hold the size and the seed of the training problems; it is {avoid!r}."
+        )
     # Later entries never repeat the problems of earlier ones; the limit belongs to the questions asked alone.
     training = {"source": source, "kind": values.get("kind"), **avoid}
-    trained_on = {problem.id for problem in load_problems([training], seed, f"{where}: avoid").problems}
-    both = load_problems([training, entry], seed, where).problems
+    trained_on = {problem.id for problem in load_problems([training], seed, "benchmarks: avoid").problems}
+    both = load_problems([training, entry], seed, "benchmarks").problems
     return [problem for problem in both if problem.id not in trained_on]
 
 
-def _shots(values: Mapping[str, Any], default: int, where: str) -> list[tuple[str, str]]:
-    _whole_number(values, "shots", 0, where)
+def _shots(values: Mapping[str, Any], default: int) -> list[tuple[str, str]]:
+    _whole_number(values, "shots", 0)
     return load_shots(values.get("shots", default))
 
 
-def _whole_number(values: Mapping[str, Any], key: str, least: int, where: str) -> None:
+def _whole_number(values: Mapping[str, Any], key: str, least: int) -> None:
     value = values.get(key)
     if key in values and (type(value) is not int or value < least):
-        raise InputError(f"{where}: {key} must be a whole number of at least {least}; it is {value!r}.")
+        raise InputError(f"benchmarks: {key} must be a whole number of at least {least}; it is {value!r}.")

@@ -6,7 +6,6 @@ Leaves: `Question`s in the order of the file. It asks no model, renders no promp
 To add a benchmark: an entry of `BENCHMARKS`, with a reader of its rows in `benchmark_rows`.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +22,7 @@ from lemma_train.evaluation.benchmark_rows import (
     read_mawps,
     read_svamp,
 )
+from lemma_train.evaluation.drawing import drawn
 from lemma_train.records import RowError
 from lemma_train.training.sources import Located, iterate, read_sources
 
@@ -147,21 +147,15 @@ def draw(questions: list[Question], count: int | None, seed: int, where: str) ->
         return questions
     if count > len(questions):
         raise InputError(f"{where}: sample asks for {count} questions of {len(questions)}; ask for fewer.")
-    by_chance = sorted(questions, key=lambda question: hashlib.sha256(f"{seed} {question.id}".encode()).digest())
-    kept = {question.id for question in by_chance[:count]}
-    return [question for question in questions if question.id in kept]
+    return drawn(questions, count, seed)
 
 
 def _located(benchmark: Benchmark, path: str | None, where: str) -> list[Located]:
     if path is not None:
         entries: list[dict[str, Any]] = [{"path": path}]
     elif benchmark.hub is not None:
-        entries = [
-            {"path": benchmark.hub, "name": name, "split": benchmark.split}
-            if name
-            else {"path": benchmark.hub, "split": benchmark.split}
-            for name in benchmark.configurations
-        ]
+        whole = {"path": benchmark.hub, "split": benchmark.split}
+        entries = [{**whole, "name": name} if name else whole for name in benchmark.configurations]
     else:
         raise InputError(
             f"{where}: the Hub does not have it with these rows; name its file with path ({benchmark.where})."

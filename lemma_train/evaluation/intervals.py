@@ -40,8 +40,8 @@ def wilson(successes: float, trials: int, confidence: float = 0.95) -> tuple[flo
     return low, high
 
 
-def proportion(successes: int, trials: int, confidence: float = 0.95) -> dict[str, Any]:
-    """A proportion as reports hold it, with Wilson's interval; value, low and high are None where nothing was tried.
+def proportion(successes: int, trials: int) -> dict[str, Any]:
+    """A proportion as reports hold it, with Wilson's 95% interval; value and ends are None where nothing was tried.
 
     Example:
         >>> proportion(0, 0)
@@ -49,11 +49,11 @@ def proportion(successes: int, trials: int, confidence: float = 0.95) -> dict[st
     """
     if trials == 0:
         return {"value": None, "low": None, "high": None, "n": 0, "k": 0}
-    low, high = wilson(successes, trials, confidence)
+    low, high = wilson(successes, trials)
     return {"value": successes / trials, "low": low, "high": high, "n": trials, "k": successes}
 
 
-def mean_proportion(values: Sequence[float], seed: int = 0, confidence: float = 0.95) -> dict[str, Any]:
+def mean_proportion(values: Sequence[float], seed: int = 0) -> dict[str, Any]:
     """The mean of one value in [0, 1] for each question, as reports hold it.
 
     Where every value is 0 or 1 it is a proportion with Wilson's interval; else the interval is a bootstrap over the
@@ -66,12 +66,12 @@ def mean_proportion(values: Sequence[float], seed: int = 0, confidence: float = 
         1.5
     """
     if all(value in (0, 1) for value in values):
-        return proportion(int(sum(values)), len(values), confidence)
+        return proportion(int(sum(values)), len(values))
     total = round(float(np.sum(values)), 6)
     if len(values) < FEWEST or len(set(values)) == 1:
-        low, high = wilson(total, len(values), confidence)
+        low, high = wilson(total, len(values))
     else:
-        low, high = bootstrap(values, seed=seed, confidence=confidence)
+        low, high = bootstrap(values, seed=seed)
     return {"value": float(np.mean(values)), "low": low, "high": high, "n": len(values), "k": total}
 
 

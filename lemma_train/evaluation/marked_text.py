@@ -66,6 +66,11 @@ def shortened(text: str, kind: Kind, limit: int) -> list[Piece]:
 
 
 def one_line(text: object, limit: int = 80) -> str:
-    """A value from outside as one visible line of at most `limit` characters."""
+    """A value from outside as one visible line of at most `limit` characters.
+
+    Example:
+        >>> one_line("two\\nlines", 6)
+        'two l…'
+    """
     line = " ".join(visible(str(text)[: 4 * limit]).split())
     return line if len(line) <= limit else f"{line[: limit - 1]}\u2026"

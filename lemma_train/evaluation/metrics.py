@@ -192,7 +192,12 @@ def authors_metrics(samples: Iterable[Sample], seed: int = 0) -> dict[str, Any]:
 
 
 def question_accuracies(samples: Iterable[Sample]) -> list[float]:
-    """The share of right samples of each graded question: those that `accuracy` is the mean of."""
+    """The share of right samples of each graded question: those that `accuracy` is the mean of.
+
+    Example:
+        >>> question_accuracies([{"question_id": "q", "correct": right} for right in (True, False)])
+        [0.5]
+    """
     by_question: defaultdict[str, list[bool | None]] = defaultdict(list)
     for sample in samples:
         by_question[sample["question_id"]].append(sample["correct"])

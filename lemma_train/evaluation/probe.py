@@ -9,7 +9,6 @@ are one token of Llama 3 where a line ends). To stop before the break would then
 training never showed it, so the line break is put in as well (`ProbePrompt.boundary`).
 """
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -102,13 +101,6 @@ def probe_items(rows: Iterable[Mapping[str, Any]]) -> list[ProbeItem]:
         )
         items.setdefault((read.instruction, prefix), item)
     return list(items.values())
-
-
-def draw_items(items: list[ProbeItem], count: int | None, seed: int) -> list[ProbeItem]:
-    """`count` of the items in their order, drawn by their ids; all where it is None or there are not so many."""
-    by_chance = sorted(items, key=lambda item: hashlib.sha256(f"{seed} {item.id}".encode()).digest())
-    kept = {item.id for item in by_chance[:count]}
-    return [item for item in items if item.id in kept]
 
 
 def prefix_ids(renderer: Renderer, instruction: str, prefix: str) -> list[int]:

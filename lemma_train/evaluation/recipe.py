@@ -6,11 +6,9 @@ Enters: a path and `--key value` arguments. Leaves: typed settings, or one messa
 from collections.abc import Sequence
 from pathlib import Path
 
-from lemma_train.evaluation.settings import EvaluatedModel, EvaluateSettings
+from lemma_train.evaluation.settings import NO_EFFECT, EvaluatedModel, EvaluateSettings
 from lemma_train.llm.vllm_arguments import misplaced
 from lemma_train.settings_file import read_settings
-
-_TEACHERS = ("json_mode", "system_turn", "mistake_share")  # keys of models that are asked for something else
 
 
 def load_evaluate_recipe(path: str | Path, overrides: Sequence[str] = ()) -> EvaluateSettings:
@@ -18,8 +16,12 @@ def load_evaluate_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Eva
 
     Raises:
         InputError: the file or a key is at fault; every fault is named at once.
+
+    Example:
+        >>> load_evaluate_recipe("recipes/evaluate/paper.yaml", ["--samples", "1"]).seed  # doctest: +SKIP
+        0
     """
-    return read_settings(EvaluateSettings, path, overrides, _senseless, "docs/evaluation.md")
+    return read_settings(EvaluateSettings, path, overrides, _senseless, "docs/evaluation_keys.md")
 
 
 def _senseless(settings: EvaluateSettings) -> list[str]:
@@ -33,7 +35,7 @@ def _senseless(settings: EvaluateSettings) -> list[str]:
         faults.append("model.engine: the offline rules are no model; use transformers, vllm, or openai for a server.")
     if not model.model:
         faults.append("model.model is missing; it names the model's folder, or the model on its server.")
-    for key in _TEACHERS:
+    for key in NO_EFFECT:
         if getattr(model, key) != getattr(EvaluatedModel(), key):
             faults.append(f"model.{key}: it has no effect on an evaluated model; leave it out.")
     for role, asked in (("model", model), ("teacher", settings.teacher)):

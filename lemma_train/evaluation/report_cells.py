@@ -88,6 +88,11 @@ def points(share: float | None) -> str:
 
 
 def count(value: Any) -> str:
-    """A number without decimals, or a dash for anything else."""
+    """A number without decimals, or a dash for anything else.
+
+    Example:
+        >>> count(1319), count(None) == NONE
+        ('1,319', True)
+    """
     plain = number(value)
     return NONE if plain is None else f"{plain:,.0f}"

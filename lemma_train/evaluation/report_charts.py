@@ -19,6 +19,7 @@ from lemma_train.evaluation.result_values import Proportion
 
 SERIES = 8  # colours of runs in report_page.css; further runs begin again, with other marks
 _MARKS = "osD^vPX*"
+_BINS = 8  # of lengths: points that a line can still be followed through
 _OUTCOMES = (("repaired", "good"), ("idle_doubt", "soft"), ("wrong_both", "dull"), ("spoiled", "bad"))
 # Stand-ins that matplotlib accepts as colours; the page's variables take their place in the finished picture.
 _VARIABLES = ("ink", "grid", "good", "soft", "dull", "bad", *(f"c{number}" for number in range(SERIES)))
@@ -87,11 +88,11 @@ def error_types_chart(runs: Sequence[tuple[str, Mapping[str, int], int]]) -> str
         return _finished(figure, "types", "Share of answers with an error of each type, by run")
 
 
-def length_chart(runs: Sequence[tuple[str, Sequence[tuple[int, bool]]]], bins: int = 8) -> str:
+def length_chart(runs: Sequence[tuple[str, Sequence[tuple[int, bool]]]]) -> str:
     """Lines: accuracy of answers by their length, in bins that hold about equally many answers."""
     with _drawing(2.6) as (figure, axes):
         for number, (_, answers) in enumerate(runs):
-            middles, shares = length_bins(answers, bins)
+            middles, shares = length_bins(answers, _BINS)
             mark = _MARKS[number % len(_MARKS)]
             axes.plot(middles, shares, color=_run_colour(number), marker=mark, markersize=4, linewidth=1.4)
         axes.set_ylim(0, 102)

@@ -22,14 +22,24 @@ class Proportion:
 
 
 def at(values: Any, *keys: str) -> Any:
-    """What stands under these keys, one inside the other; None as soon as one is missing."""
+    """What stands under these keys, one inside the other; None as soon as one is missing.
+
+    Example:
+        >>> at({"a": {"b": 1}}, "a", "b"), at({"a": 2}, "a", "b")
+        (1, None)
+    """
     for key in keys:
         values = values.get(key) if isinstance(values, Mapping) else None
     return values
 
 
 def number(value: Any) -> float | None:
-    """A number of a size that occurs, or None for anything else."""
+    """A number of a size that occurs, or None for anything else.
+
+    Example:
+        >>> number(3), number(True), number(float("nan"))
+        (3.0, None, None)
+    """
     plain = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if plain and -_LARGEST < value < _LARGEST else None
 

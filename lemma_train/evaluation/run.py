@@ -15,6 +15,7 @@ from typing import Any
 from lemma_train import __version__
 from lemma_train.errors import InputError
 from lemma_train.evaluation.benchmark_entries import Chosen, load_entry
+from lemma_train.evaluation.drawing import drawn
 from lemma_train.evaluation.error_types import open_teacher
 from lemma_train.evaluation.few_shot import prompt_fingerprint
 from lemma_train.evaluation.metrics import (
@@ -24,7 +25,7 @@ from lemma_train.evaluation.metrics import (
     question_accuracies,
 )
 from lemma_train.evaluation.model_folder import open_prompts, trained_template, with_adapter_apart
-from lemma_train.evaluation.probe import ProbeItem, draw_items, probe_items, probe_prompt, probe_score
+from lemma_train.evaluation.probe import ProbeItem, probe_items, probe_prompt, probe_score
 from lemma_train.evaluation.responses import Prompt, Respondent
 from lemma_train.evaluation.result_files import whole_files
 from lemma_train.evaluation.samples import records
@@ -43,7 +44,12 @@ def evaluate(settings: EvaluateSettings) -> Path:
         the path of results.json.
 
     Raises:
-        InputError: the recipe, a file or the model is at fault. Stopped: a server is down; the same command goes on.
+        InputError: the recipe, a file or the model is at fault.
+        Stopped: a server is down; the same command goes on.
+
+    Example:
+        >>> evaluate(load_evaluate_recipe("recipes/evaluate/smollm2_gsm8k.yaml"))         # doctest: +SKIP
+        PosixPath('outputs/evaluate/smollm2_gsm8k/results.json')
     """
     folder = Path(settings.output_dir).expanduser()
     model = with_adapter_apart(settings.model)
@@ -158,7 +164,7 @@ def _probe_items(settings: EvaluateSettings) -> list[ProbeItem]:
     items = probe_items(rows)
     if not items:
         raise InputError(f"probe.path: {settings.probe.path} holds no row with error_span and answer.")
-    return draw_items(items, settings.probe.limit, settings.seed)
+    return drawn(items, settings.probe.limit, settings.seed)
 
 
 def _probed(items: list[ProbeItem], asked: Respondent, renderer: Renderer, grader: Grader) -> dict[str, Any]:

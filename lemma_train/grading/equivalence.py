@@ -77,6 +77,10 @@ def compare(answer: str, reference: str, algebra: Leaf | None = None) -> bool | 
     Returns:
         None where `algebra` returned it and that matters, where the reference is blank, and where algebra is needed
         but not given.
+
+    Example:
+        >>> compare("1/2", "0.5"), compare("{2, 1}", "{1, 2}"), compare("x + 1", "1 + x")
+        (True, True, None)
     """
     if not reference.strip():
         return None

@@ -39,19 +39,13 @@ class GradeSummary:
         return f"{text} ({told})" if told else text
 
 
-def grade_file(
-    source: Path,
-    out: Path | None = None,
-    workers: int = 2,
-    timeout_seconds: float = 5.0,
-    memory_gib: float = 1.0,
-) -> GradeSummary:
+def grade_file(source: Path, out: Path | None = None, workers: int = 2) -> GradeSummary:
     """Grade every row of a file.
 
     Args:
         source: JSONL; `response` is text, `reference` text or a number. Blank lines are left out.
         out: where the rows go; appears when all are graded. None: standard output.
-        workers, timeout_seconds, memory_gib: as in `Grader`.
+        workers: processes for algebra, with the limits that are `Grader`'s own.
 
     Raises:
         InputError: a file cannot be read or written, `out` is `source`, or a line is no such row.
@@ -70,7 +64,7 @@ def grade_file(
         raise InputError(f"{out}: the graded rows cannot go to the file that they are read from; name another with -o.")
     verdicts: Counter[bool | None] = Counter()
     reasons: Counter[str] = Counter()
-    with Grader(workers, timeout_seconds, memory_gib) as grader, _written(out) as target:
+    with Grader(workers) as grader, _written(out) as target:
         for row, grade in _progress(_graded(source, grader), source):
             graded = {**row, "extracted": grade.extracted, "correct": grade.correct}
             if grade.reason is not None:

@@ -258,13 +258,23 @@ _TIME = re.compile(
 
 
 def read_based(text: str) -> tuple[str, str] | None:
-    """Digits and base of a number such as `1101_2`; None for anything else."""
+    """Digits and base of a number such as `1101_2`; None for anything else.
+
+    Example:
+        >>> read_based("1101_2"), read_based("x_2")
+        (('1101', '2'), None)
+    """
     found = _BASED.fullmatch(text)
     return (found[1], found[2]) if found and re.search("[0-9]", found[1]) else None
 
 
 def read_time(text: str) -> tuple[str, str, str] | None:
-    """Hour, minutes (and seconds) and "a", "p" or "" of a time such as `3:45 p.m.` or `9 am`; None for all else."""
+    """Hour, minutes (and seconds) and "a", "p" or "" of a time such as `3:45 p.m.` or `9 am`; None for all else.
+
+    Example:
+        >>> read_time("3:45 p.m."), read_time("9 am"), read_time("9")
+        (('3', '45', 'p'), ('9', '00', 'a'), None)
+    """
     if text.lower() in ("noon", "midnight"):
         return "12", "00", "p" if text.lower() == "noon" else "a"
     found = _TIME.fullmatch(text)

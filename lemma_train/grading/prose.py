@@ -98,7 +98,12 @@ _TRAIL = re.compile(r"(?:[.,;:!?$&]|\\\\|\\end\{[a-z*]+\}|\\[\])])+$")
 
 
 def is_prose(text: str) -> bool:
-    """Whether words stand in it, other than the "and" of a list."""
+    """Whether words stand in it, other than the "and" of a list.
+
+    Example:
+        >>> is_prose("18 dollars"), is_prose("2 and 3")
+        (True, False)
+    """
     return _PROSE.search(re.sub(r"\band\b", "", text)) is not None
 
 

@@ -18,7 +18,15 @@ _SEQUENCE = re.compile(r"-?[0-9.]+(?: -?[0-9.]+)+")
 
 
 def structure_of(text: str) -> tuple[str, list[str]]:
-    """What an answer is made of: its kind ("one", "list", "sequence", "union", brackets, rows), and its parts."""
+    """What an answer is made of: its kind, and its parts.
+
+    Returns:
+        "one", "list", "sequence", "union", a pair of brackets ("()", "[)") or "matrix of N rows"; and the parts' texts.
+
+    Example:
+        >>> structure_of("(1, 2)"), structure_of("3 or 4"), structure_of("x + 1")
+        (('()', ['1', '2']), ('list', ['3', '4']), ('one', ['x + 1']))
+    """
     text = text.strip()
     for _ in range(MAX_DEPTH):
         matrix = _MATRIX.fullmatch(text)
@@ -48,7 +56,12 @@ def structure_of(text: str) -> tuple[str, list[str]]:
 
 
 def split(text: str, separator: str) -> list[str]:
-    """Split at the separators that stand in no brackets and in no matrix."""
+    """Split at the separators (a regular expression) that stand in no brackets and in no matrix.
+
+    Example:
+        >>> split("(1, 2), 3", ",")
+        ['(1, 2)', '3']
+    """
     parts, start, depth = [], 0, 0
     for token in re.finditer(rf"(?P<opening>[(\[{{]|\\begin\b)|(?P<closing>[)\]}}]|\\end\b)|{separator}", text):
         if token["opening"]:
@@ -62,6 +75,7 @@ def split(text: str, separator: str) -> list[str]:
 
 
 def is_number(text: str) -> bool:
+    """Whether a text is a plain number, with a unit or without."""
     return read_number(split_unit(text)[0]) is not None
 
 

@@ -17,11 +17,11 @@ class Overrides:
     """Keys that are changed in the recipes of the steps; a dot reaches into a block, as on the command line."""
 
     collect: dict[str, Any] = field(default_factory=dict)
-    """Of the collection recipe."""
+    """Keys of the collection recipe and their values."""
     train: dict[str, Any] = field(default_factory=dict)
-    """Of the training recipe."""
+    """Keys of the training recipe and their values."""
     evaluate: dict[str, Any] = field(default_factory=dict)
-    """Of the evaluation recipe."""
+    """Keys of the evaluation recipe and their values."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def load_run_recipe(path: str | Path, overrides: Sequence[str] = ()) -> RunSetti
         >>> load_run_recipe("recipes/run/smollm2_demo.yaml").control                      # doctest: +SKIP
         'reference'
     """
-    return read_settings(RunSettings, path, overrides, _senseless, "docs/run.md")
+    return read_settings(RunSettings, path, overrides, _senseless, "docs/run_keys.md")
 
 
 def _senseless(settings: RunSettings) -> list[str]:

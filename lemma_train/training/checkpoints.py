@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from lemma_train.errors import InputError
-from lemma_train.training.compatibility import deepspeed_config, zero_stage
 from lemma_train.training.recipe import Recipe
+from lemma_train.training.sharding import deepspeed_config, uses_fsdp, zero_stage
 
 MARKER = "lemma_checkpoint.json"
 UNIVERSAL = "latest_universal"  # stands in a checkpoint that any number of processes can resume from
@@ -125,13 +125,17 @@ def course_of(recipe: Recipe, environ: Mapping[str, str], data: str, template: s
     keys = {key: value for key, value in recipe.resolved().items() if key not in free}
     # What the DeepSpeed configuration says counts, not who names it: the recipe's key or the launcher.
     keys["deepspeed"] = deepspeed_config(recipe, environ)
-    keys["sharded by FSDP"] = environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+    keys["sharded by FSDP"] = uses_fsdp(recipe, environ)
     processes = int(environ.get("WORLD_SIZE", "1"))
     return Course(keys, data, template, processes, zero_stage(recipe, environ))
 
 
 def read_course(saved: Mapping[str, Any], where: Path) -> Course:
-    """A stored course; an InputError where another version of this project has stored other things."""
+    """A stored course.
+
+    Raises:
+        InputError: another version of this project has stored other things in the folder `where`.
+    """
     try:
         return Course(**saved)
     except TypeError as error:
@@ -152,6 +156,12 @@ def find_checkpoints(output_dir: Path) -> list[Path]:
 
 
 def step_of(checkpoint: Path) -> int:
+    """The optimizer steps that a checkpoint has behind it, by its name.
+
+    Example:
+        >>> step_of(Path("out/checkpoint-347"))
+        347
+    """
     return int(checkpoint.name.rpartition("-")[2])
 
 

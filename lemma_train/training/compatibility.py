@@ -1,17 +1,24 @@
 """Combinations that cannot work, or would work wrongly without a word, are refused here before anything is loaded.
 
 Enters: a recipe and the launcher's environment variables. Leaves: nothing, or an `InputError` that lists every
-conflict with its mend. It imports no heavy library and reads only the DeepSpeed configuration.
+conflict with its mend. It imports no heavy library and reads no file but the DeepSpeed configuration (`sharding`).
 """
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-from lemma_train.errors import InputError, first_line
+from lemma_train.errors import InputError
+from lemma_train.training.checkpointing import checkpointing_of
 from lemma_train.training.recipe import Recipe
+from lemma_train.training.sharding import (
+    deepspeed_config,
+    launched_with_deepspeed,
+    uses_cpu,
+    uses_fsdp,
+    zero_section,
+    zero_stage,
+)
 
 LORA_KEYS = (
     "lora_r",
@@ -84,82 +91,12 @@ def check_recipe(recipe: Recipe, environ: Mapping[str, str]) -> None:
         *_adapter_conflicts(recipe, stage),
         *_precision_conflicts(recipe, stage, environ),
         *_batch_conflicts(recipe),
+        *_checkpointing_conflicts(recipe, stage, environ),
         *_launch_conflicts(recipe, stage, environ),
         *_checkpoint_conflicts(recipe, stage, environ),
     ]
     if conflicts:
         raise InputError("\n".join(f"{recipe.path}: {conflict}" for conflict in conflicts))
-
-
-def zero_stage(recipe: Recipe, environ: Mapping[str, str]) -> int:
-    """DeepSpeed's ZeRO stage from the recipe's `deepspeed` key, else from the launcher; 0 without DeepSpeed."""
-    config = deepspeed_config(recipe, environ)
-    if config is None:
-        stage = environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2") if _launched_with_deepspeed(environ) else "0"
-        if stage not in ("0", "1", "2", "3"):
-            raise InputError(f"The launch configuration's deepspeed_config.zero_stage must be 0 to 3, it is {stage!r}.")
-        return int(stage)
-    stage = _zero_section(config).get("stage", 0)
-    if stage not in (0, 1, 2, 3):
-        raise InputError(f"{recipe.path}: deepspeed: zero_optimization.stage must be 0 to 3, it is {stage!r}.")
-    return int(stage)
-
-
-def deepspeed_config(recipe: Recipe, environ: Mapping[str, str]) -> dict[str, Any] | None:
-    """The DeepSpeed configuration in force, or None where there is none or the launcher builds it from flags.
-
-    Raises:
-        InputError: the file is missing or not JSON.
-    """
-    named = recipe["deepspeed"]
-    if not named:
-        launcher_file = environ.get("ACCELERATE_DEEPSPEED_CONFIG_FILE", "none")
-        named = launcher_file if _launched_with_deepspeed(environ) and launcher_file != "none" else None
-    if not named or isinstance(named, dict):
-        return named or None
-    try:
-        config = json.loads(Path(named).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            f"{recipe.path}: deepspeed: the file {named} does not exist (paths are taken from the current folder); "
-            "ds_configs/ holds the ones that ship."
-        ) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{recipe.path}: deepspeed: {named} is not readable JSON: {first_line(error)}.") from error
-    if not isinstance(config, dict):
-        raise InputError(f"{recipe.path}: deepspeed: {named} must hold one JSON object.")
-    return config
-
-
-def nvme_folders(config: Mapping[str, Any] | None) -> list[str]:
-    """Where a DeepSpeed configuration offloads to NVMe; empty where it does not."""
-    sections = [_zero_section(config or {}).get(key) for key in ("offload_optimizer", "offload_param")]
-    # What is no section is DeepSpeed's to refuse.
-    blocks = [section for section in sections if isinstance(section, dict)]
-    return sorted({str(block.get("nvme_path")) for block in blocks if block.get("device") == "nvme"})
-
-
-def demand_nvme(recipe: Recipe, environ: Mapping[str, str]) -> None:
-    """Refuse an nvme_path that is no folder here: DeepSpeed would make it, on whatever disk that is.
-
-    Raises:
-        InputError: names the folder.
-    """
-    for folder in nvme_folders(deepspeed_config(recipe, environ)):
-        if not Path(folder).is_dir():
-            raise InputError(
-                f"{recipe.path}: deepspeed: nvme_path: {folder} is no folder on this node; copy the DeepSpeed file and "
-                "name a folder on a disk of each node's own."
-            )
-
-
-def _zero_section(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    section = config.get("zero_optimization")
-    return section if isinstance(section, dict) else {}
-
-
-def _launched_with_deepspeed(environ: Mapping[str, str]) -> bool:
-    return environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
 
 
 def _out_of_range(recipe: Recipe) -> list[str]:
@@ -243,9 +180,6 @@ def _batch_conflicts(recipe: Recipe) -> list[str]:
         found.append("packing and padding_free drop the weights of error_span_weight; use 0.0 or 1.0 with them.")
     if weighted and (recipe["loss_type"] != "nll" or recipe["label_smoothing_factor"]):
         found.append("error_span_weight other than 0.0 and 1.0 works with loss_type: nll and no label smoothing only.")
-    new, old = recipe.given.get("activation_checkpointing"), recipe.given.get("gradient_checkpointing")
-    if None not in (new, old) and new != old:
-        found.append("gradient_checkpointing is the old name of activation_checkpointing and loses to it; keep one.")
     if recipe["packing"] and recipe["max_length"] is None:
         found.append("packing fills sequences up to max_length; set it.")
     if recipe["eval_strategy"] != "no" and not recipe["eval_files"] and not recipe["eval_fraction"]:
@@ -253,25 +187,45 @@ def _batch_conflicts(recipe: Recipe) -> list[str]:
     return found
 
 
+def _checkpointing_conflicts(recipe: Recipe, stage: int, environ: Mapping[str, str]) -> list[str]:
+    found = []
+    new, old = recipe.given.get("activation_checkpointing"), recipe.given.get("gradient_checkpointing")
+    if None not in (new, old) and new != old:
+        found.append("gradient_checkpointing is the old name of activation_checkpointing and loses to it; keep one.")
+    try:
+        chosen = checkpointing_of(recipe)
+    except InputError as fault:
+        return [*found, str(fault)]
+    if chosen.selective and not chosen.on:
+        found.append("activation_checkpointing_kwargs: selective needs activation_checkpointing: true.")
+    if chosen.selective and (chosen.use_reentrant or (recipe["use_peft"] and stage == 3)):
+        found.append(
+            "activation_checkpointing_kwargs: selective does not work with use_reentrant: true, which adapters under "
+            "ZeRO-3 need; drop one, or use ds_configs/zero2.json."
+        )
+    if chosen.offload and uses_cpu(recipe, environ):
+        found.append("activation_checkpointing_kwargs: on CPUs activations are in host memory already; drop offload.")
+    return found
+
+
 def _launch_conflicts(recipe: Recipe, stage: int, environ: Mapping[str, str]) -> list[str]:
     found = []
-    fsdp = environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true" or bool(recipe["fsdp"])
+    fsdp = uses_fsdp(recipe, environ)
     if recipe["deepspeed"] and fsdp:
         found.append("the recipe's deepspeed key and FSDP exclude each other; launch without FSDP or drop deepspeed.")
-    if recipe["deepspeed"] and _launched_with_deepspeed(environ):
+    if recipe["deepspeed"] and launched_with_deepspeed(environ):
         launcher = environ.get("ACCELERATE_DEEPSPEED_CONFIG_FILE", "none")
         if Path(launcher).resolve() != Path(str(recipe["deepspeed"])).resolve():
             found.append(
                 f"the recipe's deepspeed key ({recipe['deepspeed']}) and the launcher's DeepSpeed configuration "
                 f"({launcher}) differ; launch without --config_file, or override --deepspeed."
             )
-    if recipe["compile_layers"] and (stage or _launched_with_deepspeed(environ) or fsdp):
+    if recipe["compile_layers"] and (stage or launched_with_deepspeed(environ) or fsdp):
         found.append(
             "compile_layers: the hooks by which DeepSpeed and FSDP gather weights would break each layer's code into "
             "pieces; drop it."
         )
-    on_cpu = environ.get("ACCELERATE_USE_CPU", "false").lower() == "true" or recipe["use_cpu"]
-    if recipe["deepspeed"] and on_cpu:
+    if recipe["deepspeed"] and uses_cpu(recipe, environ):
         found.append(
             "DeepSpeed on CPUs needs the launcher's help: use --config_file accelerate_configs/cpu_zero3.yaml and "
             "no deepspeed key."
@@ -286,7 +240,7 @@ def _checkpoint_conflicts(recipe: Recipe, stage: int, environ: Mapping[str, str]
             "save_only_model: true leaves no optimizer state to resume from; drop it, or set resume: never and accept "
             "that an interrupted run starts again."
         )
-    zero = _zero_section(deepspeed_config(recipe, environ) or {})
+    zero = zero_section(deepspeed_config(recipe, environ) or {})
     if stage == 3 and zero and not zero.get("stage3_gather_16bit_weights_on_model_save"):
         found.append(
             "deepspeed: ZeRO-3 without stage3_gather_16bit_weights_on_model_save: true cannot write the final model; "

@@ -139,7 +139,11 @@ def run_record(resolved: Mapping[str, Any], **facts: Any) -> dict[str, Any]:
 
 
 def finished_course(output_dir: Path) -> dict[str, Any] | None:
-    """The course of the finished run in a folder, or None where none has finished."""
+    """The course of the finished run in a folder, or None where none has finished.
+
+    Raises:
+        InputError: `final` stands there and is not of this project.
+    """
     if not (output_dir / "final").exists():
         return None
     try:

@@ -31,7 +31,12 @@ def end_with(parent: int) -> None:
 
 
 def without_launcher(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment as it was before a launcher made this process one rank of many."""
+    """The environment as it was before a launcher made this process one rank of many.
+
+    Example:
+        >>> without_launcher({"RANK": "1", "ACCELERATE_USE_CPU": "true", "HOME": "/root"})
+        {'HOME': '/root'}
+    """
     ours = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "CROSS_RANK"}
     if int(environ.get("LOCAL_WORLD_SIZE", "1")) > 1:
         ours.add("OMP_NUM_THREADS")  # a rank's share of the cores

@@ -7,7 +7,13 @@ benchmarks/memory_model.py holds it against measurement. Host memory and disk ar
 
 from dataclasses import dataclass
 
-from lemma_train.training.memory_activations import head_bytes, layer_saved_bytes, layer_working_bytes, masks_bytes
+from lemma_train.training.memory_activations import (
+    head_bytes,
+    layer_input_bytes,
+    layer_saved_bytes,
+    layer_working_bytes,
+    masks_bytes,
+)
 from lemma_train.training.memory_setting import Setting
 
 GIB = 2**30
@@ -127,10 +133,10 @@ def _moments(setting: Setting) -> dict[str, dict[str, float]]:
     """What comes on top of the state at the three moments that can be the worst."""
     shape = setting.shape
     layer = setting.tokens * layer_saved_bytes(setting)
-    residual = setting.tokens * shape.hidden * (2 if setting.half and not _fp32_stream(setting) else 4)
-    checkpointed = -(-shape.layers // setting.every_n_layers) if setting.checkpointing else 0
-    attended = setting.tokens * shape.query * (2 if setting.half else 4) if setting.keeps_attention else 0
-    saved = checkpointed * (residual + attended) + (shape.layers - checkpointed) * layer + masks_bytes(setting)
+    recomputed, entered = setting.recomputed_layers, layer_input_bytes(setting)
+    attended = setting.tokens * shape.query * setting.width if setting.keeps_attention else 0
+    kept = attended + (0 if setting.offloads_inputs else entered)
+    saved = recomputed * kept + (shape.layers - recomputed) * layer + masks_bytes(setting)
     buffers = _buffers(setting)
     head = {
         "activations": saved + setting.tokens * shape.hidden * 8,  # and those of the last norm
@@ -142,7 +148,8 @@ def _moments(setting: Setting) -> dict[str, dict[str, float]]:
         head["copies of the weights"] += _gathered(setting) + shape.embedding * setting.weight_bytes
     twice = _second_gradients(setting)
     backward = {
-        "activations": saved + (layer if setting.checkpointing else 0),
+        # One layer is computed again; an input that waited on the host has been fetched for it.
+        "activations": saved + (layer + entered * setting.offloads_inputs if setting.checkpointing else 0),
         "one layer's backward pass": layer_working_bytes(setting),
         "working buffers": buffers + twice,
         "copies of the weights": _autocast_copies(setting) + _gathered(setting) + _dequantised(setting),
@@ -154,14 +161,9 @@ def _moments(setting: Setting) -> dict[str, dict[str, float]]:
     return {"at the loss": head, "in the backward pass": backward, "in the optimizer step": step}
 
 
-def _fp32_stream(setting: Setting) -> bool:
-    """Whether what flows between the layers is fp32: autocast computes in 16 bits on fp32 weights."""
-    return setting.weight_bytes == 4 and not setting.sharding.engine
-
-
 def _autocast_copies(setting: Setting) -> float:
     """16-bit copies of fp32 weights: kept for the backward pass, or one layer's where layers are computed again."""
-    if not (setting.half and _fp32_stream(setting)) or setting.bits:
+    if not (setting.half and setting.fp32_stream) or setting.bits:
         return 0.0
     if setting.sharding.fsdp:
         return 2.0 * (2 * setting.shape.layer + 2 * setting.shape.embedding)  # two layers, and the root's own

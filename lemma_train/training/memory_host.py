@@ -7,6 +7,7 @@ stands on the GPUs is `memory`'s business.
 from dataclasses import dataclass
 
 from lemma_train.training.memory import GIB, frozen_bytes, gradient_bytes, master_bytes, memory
+from lemma_train.training.memory_activations import offloaded_input_bytes
 from lemma_train.training.memory_setting import Setting
 
 # A process with torch, CUDA's libraries and the data loader. Our estimate.
@@ -18,14 +19,16 @@ _NVME_BUFFERS = 4  # DeepSpeed's buffer_count: fp32 sub-groups on their way from
 class Host:
     """Bytes on the fullest node.
 
-    processes: the programs themselves. training: the process's own tensors on CPUs. offloaded: what DeepSpeed holds
-    here for the GPUs. loading, saving, resuming: what these take for a while. nvme: on the node's own disk, where
-    something is offloaded to it. checkpoint, final: on the disk of the results, for each checkpoint and for the result.
+    processes: the programs themselves. training: the process's own tensors on CPUs. offloaded: state that DeepSpeed
+    holds here for the GPUs. activations: inputs of layers that wait here for the backward pass. loading, saving,
+    resuming: what these take for a while. nvme: on the node's own disk, where something is offloaded to it.
+    checkpoint, final: on the disk of the results, for each checkpoint and for the result.
     """
 
     processes: float
     training: float
     offloaded: float
+    activations: float
     loading: float
     saving: float
     resuming: float
@@ -36,7 +39,7 @@ class Host:
     @property
     def total_bytes(self) -> float:
         """The most at one time: loading comes before the state exists."""
-        lasting = self.offloaded + self.training
+        lasting = self.offloaded + self.activations + self.training
         return self.processes + max(self.loading, lasting + self.saving, lasting + self.resuming)
 
 
@@ -63,6 +66,7 @@ def host(setting: Setting) -> Host:
         processes=ranks * (_CPU_PROCESS_BYTES if setting.cpu else _PROCESS_BYTES),
         training=ranks * memory(setting).peak_bytes if setting.cpu else 0.0,
         offloaded=ranks * _offloaded(setting, share),
+        activations=ranks * offloaded_input_bytes(setting),
         loading=loading,
         saving=saved + staged,
         resuming=0.0 if sharding.offload_optimizer == "nvme" else ranks * optimizer,  # there files are copied

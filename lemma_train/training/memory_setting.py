@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lemma_train.errors import InputError
-from lemma_train.training.compatibility import deepspeed_config, zero_stage
+from lemma_train.training.checkpointing import checkpointing_of
 from lemma_train.training.model_shape import LINEAR, ModelShape
 from lemma_train.training.recipe import Recipe
+from lemma_train.training.sharding import deepspeed_config, uses_cpu, uses_fsdp, zero_section, zero_stage
 
 # Bytes of state a parameter in each family of optimizers, by the beginning of the `optim` value.
 _OPTIMIZER_BYTES = (
@@ -83,8 +84,8 @@ class Setting:
     gpus: processes, one a GPU (or one a CPU process where `cpu`). length: tokens of the longest row. padded: rows of
     a micro-batch differ in length. weight_bytes: of one frozen or trained 16-bit or fp32 weight as held. bits: 4 or 8
     where the frozen linear layers are quantised. half: computing happens in 16 bits. optimizer_bytes: of state a
-    trainable parameter. every_n_layers, keeps_attention: where `checkpointing`, only every n-th layer is recomputed,
-    and that but for its attention.
+    trainable parameter. every_n_layers, keeps_attention, offloads_inputs: where `checkpointing`, only every n-th layer
+    is recomputed, and that but for its attention; and its input waits in host memory.
     """
 
     shape: ModelShape
@@ -109,6 +110,7 @@ class Setting:
     own_head: bool
     every_n_layers: int = 1
     keeps_attention: bool = False
+    offloads_inputs: bool = False
 
     @property
     def trainable(self) -> int:
@@ -118,6 +120,20 @@ class Setting:
     def tokens(self) -> int:
         """Positions of the largest micro-batch."""
         return self.micro_batch * self.length
+
+    @property
+    def recomputed_layers(self) -> int:
+        return -(-self.shape.layers // self.every_n_layers) if self.checkpointing else 0
+
+    @property
+    def width(self) -> int:
+        """Bytes of a number in which is computed."""
+        return 2 if self.half else 4
+
+    @property
+    def fp32_stream(self) -> bool:
+        """Whether what flows between the layers is fp32: autocast computes in 16 bits on fp32 weights."""
+        return self.weight_bytes == 4 and not self.sharding.engine
 
     @property
     def optimizer_bytes(self) -> float:
@@ -133,7 +149,12 @@ class Setting:
 
 
 def optimizer_bytes(name: str) -> float:
-    """Bytes of optimizer state a trainable parameter: two fp32 moments unless the name says otherwise."""
+    """Bytes of optimizer state a trainable parameter: two fp32 moments unless the name says otherwise.
+
+    Example:
+        >>> optimizer_bytes("adamw_torch_fused"), optimizer_bytes("adamw_bnb_8bit")
+        (8.0, 2.0)
+    """
     return next((size for names, size in _OPTIMIZER_BYTES if name.startswith(names)), 8.0)
 
 
@@ -153,14 +174,11 @@ def setting_of(
     """
     sharding = _sharding(recipe, environ, shape)
     half = bool(recipe["bf16"] or recipe["fp16"] or (recipe["bf16"] is None and not recipe["fp16"]))
-    cpu = bool(recipe["use_cpu"]) or environ.get("ACCELERATE_USE_CPU", "false").lower() == "true"
+    cpu = uses_cpu(recipe, environ)
     weight_bytes = 2 if recipe["dtype"] in ("bfloat16", "float16", "auto") else 4
     if sharding.engine:
         weight_bytes = 2 if half else 4  # DeepSpeed casts the parameters to what it computes in
-    checkpointing = recipe["activation_checkpointing"]
-    if checkpointing is None:
-        checkpointing = recipe["gradient_checkpointing"]
-    chosen = _checkpointing_choices(recipe)
+    chosen = checkpointing_of(recipe)
     plain_loss = recipe["loss_type"] == "nll" and not recipe["label_smoothing_factor"]
     return Setting(
         shape=shape,
@@ -171,7 +189,7 @@ def setting_of(
         length=length,
         padded=padded and recipe["per_device_train_batch_size"] > 1,
         flattened=bool(recipe["packing"] or recipe["padding_free"]),
-        checkpointing=bool(checkpointing),
+        checkpointing=chosen.on,
         attention=_attention(recipe["attn_implementation"], cpu),
         sharding=sharding,
         adapter=_adapter(recipe, shape) if recipe["use_peft"] else None,
@@ -183,25 +201,10 @@ def setting_of(
         full_logits=bool(recipe["label_smoothing_factor"]),
         cpu=cpu,
         own_head=cpu and recipe["supervised_head"] and plain_loss,
-        every_n_layers=chosen.get("every_n_layers", 1),
-        keeps_attention=chosen.get("selective", False),
+        every_n_layers=chosen.every_n_layers,
+        keeps_attention=chosen.selective,
+        offloads_inputs=chosen.offload,
     )
-
-
-def _checkpointing_choices(recipe: Recipe) -> dict[str, Any]:
-    chosen = recipe["activation_checkpointing_kwargs"]
-    if chosen is None:
-        chosen = recipe["gradient_checkpointing_kwargs"] or {}
-    every, selective = (chosen.get(k, d) if isinstance(chosen, dict) else None for k, d in _CHOICES)
-    if type(every) is not int or every < 1 or not isinstance(selective, bool):
-        raise InputError(
-            f"{recipe.path}: activation_checkpointing_kwargs: `lemma plan` reads a mapping with every_n_layers, a "
-            f"whole number of at least 1, and selective, true or false; it is {chosen!r}."
-        )
-    return dict(chosen)
-
-
-_CHOICES = (("every_n_layers", 1), ("selective", False))
 
 
 def _attention(name: str | None, cpu: bool) -> str:
@@ -231,9 +234,8 @@ def _adapter(recipe: Recipe, shape: ModelShape) -> Adapter:
 def _sharding(recipe: Recipe, environ: Mapping[str, str], shape: ModelShape) -> Sharding:
     stage, config = zero_stage(recipe, environ), deepspeed_config(recipe, environ)
     if config is None and not stage:
-        fsdp = bool(recipe["fsdp"]) or environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
-        return Sharding(fsdp=fsdp)
-    given = (config or {}).get("zero_optimization") or {}
+        return Sharding(fsdp=uses_fsdp(recipe, environ))
+    given = zero_section(config)
     square = shape.hidden * shape.hidden
     auto = {
         "reduce_bucket_size": square,

@@ -24,7 +24,12 @@ logger = logging.getLogger(__name__)
 
 
 def usable_attention(wanted: str | None) -> str | None:
-    """`wanted`, or sdpa with one warning where FlashAttention is asked for and cannot run here."""
+    """`wanted`, or sdpa with one warning where FlashAttention is asked for and cannot run here.
+
+    Example:
+        >>> usable_attention("eager"), usable_attention(None)
+        ('eager', None)
+    """
     if wanted is None or not wanted.startswith("flash_attention"):
         return wanted
     import torch
@@ -79,6 +84,12 @@ def demand_every_tensor(name: str, loaded: Mapping[str, Any]) -> None:
     """Refuse a model of which transformers found tensors missing or misshapen: it would have made them up.
 
     loaded: what `from_pretrained(..., output_loading_info=True)` tells.
+
+    Raises:
+        InputError: counts them and names one.
+
+    Example:
+        >>> demand_every_tensor("models/tiny", {"missing_keys": []})
     """
     lacking = sorted({*loaded["missing_keys"], *(key for key, *_ in loaded.get("mismatched_keys", ()))})
     if lacking:

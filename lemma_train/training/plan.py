@@ -223,6 +223,8 @@ def _notes(recipe: Recipe, setting: Setting, launch: Launch, rows: Rows) -> list
         found.append("where a change below names a DeepSpeed file, launch without the one of the configuration")
     if "nvme" in (setting.sharding.offload_optimizer, setting.sharding.offload_params):
         found.append("offloading to NVMe is counted after DeepSpeed's source; it has not been measured")
+    if setting.offloads_inputs and setting.checkpointing:
+        found.append("activations in host memory are counted after the libraries' sources; it has not been measured")
     if setting.cpu:
         found.append("this recipe trains on CPUs: memory per GPU means memory of one process")
     return found

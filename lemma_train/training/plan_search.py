@@ -26,7 +26,12 @@ class Change:
 
 
 def counted(number: int, thing: str) -> str:
-    """`1 row`, `2 rows`."""
+    """A number and what it counts, in the singular or the plural.
+
+    Example:
+        >>> counted(1, "row"), counted(2, "row")
+        ('1 row', '2 rows')
+    """
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 

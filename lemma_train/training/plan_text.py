@@ -92,6 +92,7 @@ def _host(plan: Plan) -> list[str]:
         ("programs", kept.processes),
         ("training", kept.training),
         ("offloaded state", kept.offloaded),
+        ("offloaded activations", kept.activations),
         ("while loading", kept.loading),
         ("while saving", kept.saving),
         ("while resuming", kept.resuming),

@@ -37,16 +37,16 @@ class LemmaConfig:
     train_files: str | list[str | dict[str, Any]] = field(default_factory=list)
     """Training rows: a JSONL, JSON, CSV or Parquet file, a folder of them, or a Hub data set; or a list of these. An
     entry may be a mapping with path, split, name and revision (Hub), limit (first rows), weight (0.5: half of the rows,
-    drawn with the seed; 2: each row twice) and columns (field: the rows' own name for it)."""
+    drawn with the seed; 2: each row twice) and columns (field: the rows' own name for it). See docs/data.md."""
 
     eval_files: str | list[str | dict[str, Any]] = field(default_factory=list)
-    """Held-out rows, in the same forms."""
+    """Held-out rows, in the same forms; eval_strategy says when their loss is worked out."""
 
     eval_fraction: float = 0.0
     """Share of the questions (not rows: rows of one question stay together) to hold out of train_files."""
 
     template: str = "lemma"
-    """lemma, alpaca, chat (the tokenizer's own chat template), or a text that holds {instruction}."""
+    """The prompt: lemma, alpaca, chat (the tokenizer's own chat template), or a text that holds {instruction}."""
 
     wrapped_rows: typing.Literal["refuse", "unwrap"] = "refuse"
     """What to do when some rows already hold a template and others do not: refuse the set, or unwrap those rows. A
@@ -56,13 +56,14 @@ class LemmaConfig:
     """Rows of more than max_length tokens are dropped and counted, or end the run. They are never cut."""
 
     drop_duplicates: bool = True
-    """Keep one of several rows with the same instruction and output."""
+    """Keep one of several rows with the same instruction (with its input) and output."""
 
     max_bad_share: float = 0.05
     """Stop when a larger share of the rows is bad (unreadable, incomplete or over-long)."""
 
     error_span_weight: float = 1.0
-    """Factor on the loss of the tokens that a row's error_span marks; 0.0 leaves the wrong part out of the loss."""
+    """Factor on the loss of the tokens that a row's error_span marks: 1.0 trains on the wrong part as on all else, as
+    LEMMA does; 0.0 leaves it out of the loss."""
 
     partial_last_step: typing.Literal["keep", "drop"] = "keep"
     """The micro-batches at the end of an epoch that do not fill gradient_accumulation_steps: keep makes a smaller step
@@ -74,18 +75,19 @@ class LemmaConfig:
     does so on GPUs and scores every position on CPUs. The loss is the same."""
 
     token_metrics: bool = False
-    """Also log entropy and accuracy of the supervised tokens, which costs some passes over all logits."""
+    """Also log entropy and accuracy of the supervised tokens, which costs some passes over all their logits."""
 
     keep_freed_memory: bool = True
-    """On CPUs, have malloc keep freed memory for the next micro-batch. It changes no number."""
+    """On CPUs under Linux, have malloc keep freed memory for the next micro-batch. It changes no number."""
 
     compile_layers: bool = False
     """Compile the decoder's layers with torch.compile: faster steps, after a first one that takes half a minute longer
-    or more. Not with DeepSpeed or FSDP."""
+    or more, so it pays on runs of several minutes. On CPUs without a C++ compiler the layers stay as they are, with a
+    warning. Not with DeepSpeed or FSDP."""
 
     resume: str = "auto"
     """auto: go on from the newest complete checkpoint of output_dir. never: start anew, in an empty output_dir. A
-    path: go on from that checkpoint, even where the recipe has changed since."""
+    path: go on from that checkpoint, even where the recipe has changed since. See docs/training.md."""
 
     hang_minutes: float = 15.0
     """A rank on which neither a micro-batch nor a held-out batch has ended for so long ends the job, with its stacks in
@@ -207,7 +209,7 @@ def _typed(key: str, value: Any) -> Any:
     if key not in fields:
         usable = [name for name in fields if name not in REFUSED_KEYS]
         near = [FORMER_NAMES[key]] if key in FORMER_NAMES else difflib.get_close_matches(key, usable, n=1, cutoff=0.5)
-        advice = f"did you mean {near[0]}?" if near else "docs/recipes.md lists the keys."
+        advice = f"did you mean {near[0]}?" if near else "docs/recipes.md tells which there are."
         raise InputError(f"unknown key {quoted(key)}; {advice}")
     if key in REFUSED_KEYS:
         raise InputError(f"the key {key} is not supported: {REFUSED_KEYS[key]}.")

@@ -17,8 +17,8 @@ from lemma_train.training.checkpoints import (
     saved_course,
     step_of,
 )
-from lemma_train.training.compatibility import nvme_folders
 from lemma_train.training.recipe import Recipe
+from lemma_train.training.sharding import nvme_folders
 
 
 def checkpoint_to_resume(recipe: Recipe, course: Course) -> tuple[Path | None, list[str]]:

@@ -18,13 +18,13 @@ from lemma_train.errors import InputError, first_line
 from lemma_train.template import Renderer
 from lemma_train.training import checkpoints, launcher, other_ranks, prepare, starts
 from lemma_train.training.checkpoints import Course
-from lemma_train.training.compatibility import deepspeed_config, demand_nvme
 from lemma_train.training.evaluate_after import check_evaluations, evaluate_final
 from lemma_train.training.heartbeat import Beats, Heartbeat
 from lemma_train.training.lock import claim
 from lemma_train.training.preemption import StopSignals, StopTogether
 from lemma_train.training.recipe import Recipe
 from lemma_train.training.resume import checkpoint_to_resume
+from lemma_train.training.sharding import deepspeed_config, demand_nvme
 from lemma_train.training.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
@@ -181,8 +181,9 @@ def _train(
     former = other_ranks.former_course(checkpoint, course)
     if checkpoint is not None and former is not None:
         other_ranks.go_on(trainer, recipe, checkpoint, former, course)
+    compiled = 0
     if recipe["compile_layers"]:
-        compile_layers(model)
+        compiled = compile_layers(model, args.device, warns=trainer.is_world_process_zero())
     for callback in (MetricsFile(recipe.output_dir), *watchers):
         trainer.add_callback(callback)
     try:
@@ -203,6 +204,7 @@ def _train(
         "processes": args.world_size,
         "global_batch": args.world_size * args.per_device_train_batch_size * args.gradient_accumulation_steps,
         "seconds": result.metrics["train_runtime"],
+        "compiled_layers": compiled,
     }
     record = run_record(
         recipe.resolved(),

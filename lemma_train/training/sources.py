@@ -91,7 +91,11 @@ def read_sources(entries: Any, key: str = "train_files") -> list[Source]:
 
 
 def check_columns(columns: Any, where: str) -> None:
-    """Raise an `InputError` unless `columns` is None or renames fields, one text to another."""
+    """Refuse `columns` that are neither None nor rename fields, one text to another.
+
+    Raises:
+        InputError: begins with `where`.
+    """
     if columns is None:
         return
     if not isinstance(columns, Mapping) or not all(isinstance(name, str) for name in (*columns, *columns.values())):
@@ -101,7 +105,11 @@ def check_columns(columns: Any, where: str) -> None:
 
 
 def fingerprint_of(source: Source) -> str:
-    """What identifies the rows: a hash of the files' bytes, or the Hub data set's own fingerprint."""
+    """What identifies the rows: a SHA-256 over the files' bytes, or over the Hub data set's own fingerprint.
+
+    Raises:
+        InputError: a file cannot be read, or the Hub cannot be reached.
+    """
     digest = hashlib.sha256(json.dumps([source.split, source.name, source.weight, source.limit]).encode())
     if source.columns:
         digest.update(json.dumps(source.columns, sort_keys=True).encode())

@@ -23,8 +23,8 @@ STEPS_BETWEEN_RETURNS = 4
 def keep_freed_memory() -> bool:
     """Have malloc keep what is freed, for the next micro-batch, instead of giving it back to the system each time.
 
-    By default glibc maps each tensor above 32 MiB anew, and the system fills the pages with zeros one by one: on CPUs
-    that is a tenth of a step. `GiveBack` returns now and then what batches of other lengths have left unused.
+    By default glibc maps each tensor above 32 MiB anew, and the system fills the pages with zeros one by one.
+    `GiveBack` returns now and then what batches of other lengths have left unused.
 
     Returns:
         whether it is so now; False where the C library is another one.
@@ -65,7 +65,7 @@ def _glibc() -> ctypes.CDLL | None:
     return libc if hasattr(libc, "gnu_get_libc_version") else None
 
 
-def compile_layers(model: torch.nn.Module) -> int:
+def compile_layers(model: torch.nn.Module, device: torch.device, warns: bool = True) -> int:
     """Compile the model's repeated layers in place, all by the code that is made for the first.
 
     Elementwise work between the matrix products is then done in one pass. Lengths are left open, so that batches of
@@ -77,18 +77,28 @@ def compile_layers(model: torch.nn.Module) -> int:
     LoRA update then decides every time, and the training loss of SmolLM2 fell by 0.05 after one step that moved its
     loss in fp32 by 0.002.
 
+    Args:
+        device: what the layers will run on. Where the weights lie now says nothing: they may wait elsewhere.
+        warns: whether this process is the one that tells the user why no layer was compiled.
+
     Returns:
-        the number of layers; 0, with a warning, on CPUs without a C++ compiler.
+        the number of layers; 0 on CPUs without a C++ compiler, and for models without a list of like layers.
+
+    Example:
+        >>> compile_layers(model, args.device, warns=trainer.is_world_process_zero())     # doctest: +SKIP
+        30
     """
-    parameter = next(model.parameters())
-    if parameter.device.type == "cpu" and not _has_cpp_compiler():
-        logger.warning(
-            "compile_layers: torch needs a C++ compiler for it and found none; the layers stay as they are, which is "
-            "slower. Install g++, or name a compiler in CXX."
-        )
-        return 0
     lists = [module for module in model.modules() if isinstance(module, torch.nn.ModuleList) and len(module) > 1]
     layers = [layer for block in lists if len({type(layer) for layer in block}) == 1 for layer in block]
+    why = mend = ""
+    if device.type == "cpu" and not _has_cpp_compiler():
+        why, mend = "torch needs a C++ compiler for it and can start none", " Install g++, or name a compiler in CXX."
+    elif not layers:
+        why = "the model has no list of like layers"
+    if why:
+        if warns:
+            logger.warning("compile_layers: %s; the layers stay as they are, which is slower.%s", why, mend)
+        return 0
     for layer in layers:
         layer.compile(dynamic=True, options={"emulate_precision_casts": True})
     return len(layers)
@@ -100,6 +110,6 @@ def _has_cpp_compiler() -> bool:
 
     try:
         get_cpp_compiler()
-    except InvalidCxxCompiler:
+    except (InvalidCxxCompiler, OSError):  # CXX may name a file that may not be executed, or a folder
         return False
     return True

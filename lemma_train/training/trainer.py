@@ -17,6 +17,7 @@ from trl.trainer.utils import add_fused_lm_head
 
 from lemma_train.template import IGNORED, Renderer
 from lemma_train.training import checkpoints, head, other_ranks, row_order
+from lemma_train.training.checkpointing import make_reentrant
 from lemma_train.training.checkpoints import Course
 from lemma_train.training.collator import WEIGHT_UNIT, WEIGHTS, WeightedCollator
 from lemma_train.training.throughput import Throughput
@@ -65,11 +66,8 @@ class LemmaTrainer(SFTTrainer):
             args.train_sampling_strategy = "random"  # packs are of one length
         if args.padding_free and not args.packing:
             args.max_length = None  # TRL demands it; the rows were held to the limit before
-        if peft_config is not None and course.zero_stage == 3 and args.activation_checkpointing:
-            # TRL asks for reentrant checkpointing here, but under the name that transformers no longer reads.
-            given = args.activation_checkpointing_kwargs
-            reentrant = {**(given if isinstance(given, dict) else {}), "use_reentrant": True}
-            args.activation_checkpointing_kwargs = args.gradient_checkpointing_kwargs = reentrant
+        if peft_config is not None and course.zero_stage == 3:
+            make_reentrant(args)
         weighted = WEIGHTS in train_dataset.column_names
         multiple = args.pad_to_multiple_of if isinstance(args.pad_to_multiple_of, int) else None
         collator = WeightedCollator(tokenizer.pad_token_id, pad_to_multiple_of=multiple)
