@@ -111,13 +111,8 @@ def told(job: Job) -> dict[str, Any]:
     """All that the run's figures depend on, as JSON has it: rows (their digest), processes, and every key."""
     rows = hashlib.sha256((job.rows / "ours.jsonl").read_bytes()).hexdigest()[:16]
     values = {key: value for key, value in settings(job).items() if key not in _PLACES}
-    return {
-        "trainer": job.trainer,
-        "rows": rows,
-        "processes": job.processes,
-        "lora": job.lora,
-        "extra": list(job.extra),
-    } | values
+    found = {"trainer": job.trainer, "processes": job.processes, "lora": job.lora, "extra": list(job.extra)}
+    return found | values | {"rows": rows}
 
 
 def common(job: Job) -> dict[str, Any]:

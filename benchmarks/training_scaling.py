@@ -44,10 +44,10 @@ def main() -> None:
         if axis == "tokens":
             wanted = value * job.micro_batch * job.steps
             assert found["tokens"] == wanted, f"{found['tokens']} tokens were trained on instead of {wanted}"
-        points[axis].append({axis: value, **found})
+        points[axis].append({**found, "at": value})
         print(f"{job.out.name}: {found['tokens_per_second']:.0f} tokens/s", flush=True)
     (options.out / "scaling.json").write_text(json.dumps(points, indent=1) + "\n", encoding="utf-8")
-    draw(points, options.out / "training_scaling.png")
+    draw(points, options.model.name, options.out / "training_scaling.png")
     print((markdown if options.markdown else plain)(table(points)))
 
 
@@ -136,14 +136,15 @@ def plan(options: argparse.Namespace, by_length: dict[int, list[Row]]) -> list[t
 
 
 def table(points: dict[str, list[dict[str, Any]]]) -> Table:
+    """points: for each axis the figures of its runs, and where they stand on it as `at`."""
     words = {"rows": "rows", "tokens": "tokens a row", "processes": "processes"}
     found = [["", "tokens", "first step", "tokens/s after it", "whole run", "peak memory of a process"]]
     for axis, told in points.items():
         for point in told:
-            one = "process" if axis == "processes" and point[axis] == 1 else words[axis]
+            one = "process" if axis == "processes" and point["at"] == 1 else words[axis]
             found.append(
                 [
-                    f"{point[axis]:,} {one}",
+                    f"{point['at']:,} {one}",
                     f"{point['tokens']:,}",
                     f"{point['first_step_seconds']:.1f} s",
                     f"{point['tokens_per_second']:.0f}",
@@ -154,7 +155,7 @@ def table(points: dict[str, list[dict[str, Any]]]) -> Table:
     return found
 
 
-def draw(points: dict[str, list[dict[str, Any]]], file: Path) -> None:
+def draw(points: dict[str, list[dict[str, Any]]], model: str, file: Path) -> None:
     """Above what it takes, below the memory; a column for each axis."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -171,7 +172,7 @@ def draw(points: dict[str, list[dict[str, Any]]], file: Path) -> None:
         key, label, colour = "tokens_per_second", "tokens/s after the first step", OURS
         if axis == "rows":
             key, label, colour = "whole_seconds", "seconds of the whole run", TIME
-        at = [point[axis] for point in told]
+        at = [point["at"] for point in told]
         for panel, values, name, shade in (
             (above[column], [point[key] for point in told], label, colour),
             (below[column], [point["peak_rss_gib"] for point in told], "peak memory of a process, GiB", MEMORY),
@@ -181,14 +182,14 @@ def draw(points: dict[str, list[dict[str, Any]]], file: Path) -> None:
             else:
                 panel.plot(at, values, marker="o", color=shade)
             panel.set(ylabel=name, xlabel=words[axis])
-            panel.set_ylim(bottom=0)
+            panel.set_ylim(0, 1.1 * max(values))
             panel.spines[["top", "right"]].set_visible(False)
             if axis == "tokens":
                 panel.set_xscale("log", base=2)
                 panel.set_xticks(at, [f"{tokens:,}" for tokens in at])
             elif axis == "rows":
-                panel.set_xlim(left=0)
-    title = f"What training costs, SmolLM2-135M on {cores()} cores"
+                panel.set_xlim(0, 1.1 * max(at))
+    title = f"What training costs: {model} on {cores()} cores"
     figure.suptitle(title, color=TEXT, fontsize=12, x=0.02, ha="left")
     figure.savefig(file)
 

@@ -85,10 +85,10 @@ def test_only_a_run_that_was_told_the_same_is_kept(job):
     job.out.mkdir()
     (job.out / "run.json").write_text(json.dumps({"told": training_runs.told(job)}), encoding="utf-8")
     assert training_measured.kept(job) == {"told": training_runs.told(job)}
-    with pytest.raises(SystemExit, match=r"learning_rate: 1e-05, now 0\.1"):
+    with pytest.raises(SystemExit, match=r"other settings \(learning_rate; learning_rate: 1e-05, now 0\.1\)"):
         training_measured.kept(replace(job, learning_rate=0.1))
     (job.rows / "ours.jsonl").write_text("{}\n", encoding="utf-8")
-    with pytest.raises(SystemExit, match=r"other settings .*rows"):
+    with pytest.raises(SystemExit, match=r"other settings \(rows; rows: "):
         training_measured.kept(job)
     (job.out / "run.json").write_text("{}", encoding="utf-8")
     with pytest.raises(SystemExit, match="an older version wrote it"):
@@ -159,3 +159,23 @@ def test_relative_places_are_those_of_the_caller(gsm8k, smollm2_folder, monkeypa
     assert [job.out for job in training_speed.planned(options)] == [
         gsm8k.parent / "out" / f"{number}-ours" for number in (1, 2, 3)
     ]
+
+
+def test_scaling_draws_the_runs_that_it_finds(gsm8k, smollm2_folder, capsys, monkeypatch):
+    words = [str(gsm8k), str(gsm8k.parent / "out"), "--rows", "32", "64", "--tokens", "64", "--model"]
+    options, by_length = training_scaling.read_options([*words, str(smollm2_folder)])
+    for _, _, job in training_scaling.plan(options, by_length):
+        job.out.mkdir(exist_ok=True)
+        run = {**_figures(2.0), "told": training_runs.told(job), "tokens": 64 * 32 * 5}
+        (job.out / "run.json").write_text(json.dumps(run), encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["training_scaling.py", *words, str(smollm2_folder), "--markdown"])
+    training_scaling.main()
+    names = [line.split("|")[1].strip() for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert names[2:] == ["32 rows", "64 rows", "64 tokens a row", "1 process", "2 processes"]
+    points = json.loads((options.out / "scaling.json").read_text(encoding="utf-8"))
+    assert {axis: [point["at"] for point in found] for axis, found in points.items()} == {
+        "rows": [32, 64],
+        "tokens": [64],
+        "processes": [1, 2],
+    }
+    assert (options.out / "training_scaling.png").stat().st_size > 10_000
