@@ -124,7 +124,7 @@ def measure(options: argparse.Namespace, subject: str) -> dict[str, Any]:
     }
     log = options.out / f"{subject}.log"
     found = {"setting": setting(options), "cold": asdict(measured_process.run(command, log, environ))}
-    if subject != "bare":
+    if not subject.startswith("bare"):
         found["cached"] = asdict(measured_process.run(command, log, environ))
     if subject == "ours":
         command = [sys.executable, "-m", "lemma_train.cli", "prepare", str(rows / "ours.yaml")]
