@@ -3,13 +3,16 @@
     python training_meter.py OUT.json ours|trl|llamafactory ARGUMENT...
 
 Enters: the arguments that the trainer's own command line would get. Leaves: OUT.json (OUT.json.1 of a second process)
-with the end of each step, the tokens that went into it, counted from the batches themselves, and the logged losses.
+with the end of each step, the tokens that went into it, counted from the batches themselves, the logged losses, and
+the processor and releases it ran with.
 Every trainer here is a subclass of transformers' Trainer, so the same few lines watch all of them. It needs nothing of
 lemma_train, because two of the three run where that is not installed.
 """
 
+import importlib.metadata
 import json
 import os
+import platform
 import resource
 import runpy
 import sys
@@ -18,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 BEGAN = time.perf_counter()
+PACKAGES = ("torch", "transformers", "trl", "llamafactory")
 
 
 def watch(out: Path) -> None:
@@ -42,6 +46,7 @@ def watch(out: Path) -> None:
         def on_train_end(self, *_: Any, **__: Any) -> None:
             noted["peak_rss_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
             noted["tokens"].pop()
+            noted["environment"] = environment()
             rank = os.environ.get("RANK", "0")
             target = out if rank == "0" else out.with_name(f"{out.name}.{rank}")
             target.write_text(json.dumps(noted), encoding="utf-8")
@@ -59,6 +64,31 @@ def watch(out: Path) -> None:
         return real_step(self, model, inputs, *args, **kwargs)
 
     Trainer.__init__, Trainer.training_step = __init__, training_step  # type: ignore[method-assign]
+
+
+def environment() -> dict[str, Any]:
+    """The processor, the threads of this process, and the releases of what is installed."""
+    import torch
+
+    found: dict[str, Any] = {
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+    }
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # not every trainer has every one
+    return found
+
+
+def processor() -> str:
+    """Its name as Linux tells it, else its architecture."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def main() -> None:
