@@ -20,8 +20,11 @@ from lemma_train.whole_file import whole_file
 ROWS_FILE, SIZE_FILE = "rows.jsonl", "size.json"
 
 
-def write_control(collection: Path, out: Path, renderer: Renderer) -> float:
+def write_control(collection: Path, out: Path, renderer: Renderer, error_span_weight: float = 1.0) -> float:
     """Write the rows of the control; returns how often they are taken.
+
+    Args:
+        error_span_weight: of the training; at 0 the wrong parts of the set are not supervised, and do not count.
 
     Raises:
         InputError: the collection has no row or a damaged one, or a question of the set has no worked solution.
@@ -41,7 +44,7 @@ def write_control(collection: Path, out: Path, renderer: Renderer) -> float:
             f"control: {len(lacking)} of {len(asked)} questions have no worked solution, such as "
             f"{min(lacking)[:80]!r}; set control: none, or collect from questions with solutions."
         )
-    wanted, held = _tokens(rows, renderer), _tokens(references, renderer)
+    wanted, held = _tokens(rows, renderer, error_span_weight), _tokens(references, renderer)
     weight = round(wanted / held, 4)
     out.mkdir(parents=True, exist_ok=True)
     with whole_file(out / ROWS_FILE) as stream:
@@ -75,7 +78,8 @@ def _rows(dataset: Path) -> list[dict[str, Any]]:
                 row = json.loads(line)
             except (ValueError, RecursionError):
                 row = None
-            if not isinstance(at(row, "instruction"), str) or not isinstance(at(row, "output"), str):
+            texts = [at(row, "instruction"), at(row, "output")]
+            if not all(isinstance(text, str) for text in texts) or not _is_span(at(row, "error_span")):
                 raise InputError(f"{dataset}, line {place} is damaged; delete the file, and it is made anew.")
             rows.append(row)
     if not rows:
@@ -83,6 +87,15 @@ def _rows(dataset: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _tokens(rows: Iterable[Mapping[str, Any]], renderer: Renderer) -> int:
+def _is_span(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and [type(place) for place in value] == [int, int])
+
+
+def _tokens(rows: Iterable[Mapping[str, Any]], renderer: Renderer, error_span_weight: float = 1.0) -> int:
     """Supervised tokens of all rows."""
-    return sum(label != IGNORED for row in rows for label in renderer.encode(row["instruction"], row["output"]).labels)
+    supervised = 0
+    for row in rows:
+        span = row.get("error_span")
+        encoded = renderer.encode(row["instruction"], row["output"], span and tuple(span), error_span_weight)
+        supervised += sum(label != IGNORED for label in encoded.labels)
+    return supervised

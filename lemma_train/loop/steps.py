@@ -101,7 +101,8 @@ class Plan:
             found.append(Step("collect", (self.folder / "collect" / "dataset.jsonl",), told, command))
         if self.settings.control != "none":
             proof = tuple(self.folder / "control" / name for name in (control.ROWS_FILE, control.SIZE_FILE))
-            depends_on = [str(self.folder / "collect" / "dataset.jsonl"), self.base, self.training.get("template")]
+            how = [self.training.get(key) for key in ("template", "error_span_weight")]
+            depends_on = [str(self.folder / "collect" / "dataset.jsonl"), self.base, *how]
             found.append(Step("control", proof, depends_on, here=self._write_control))
         found.append(self._evaluation(BASE, self.base))
         for model in self.models:
@@ -134,7 +135,8 @@ class Plan:
     def _write_control(self) -> None:
         recipe = self.recipe_of(self._training_run(METHOD, self.seeds[0]))
         renderer = Renderer(load_tokenizer(recipe), recipe["template"])
-        control.write_control(self.folder / "collect", self.folder / "control", renderer)
+        folders = self.folder / "collect", self.folder / "control"
+        control.write_control(*folders, renderer, recipe["error_span_weight"])
 
     def _evaluation(self, name: str, model: str) -> Step:
         overrides = self._evaluate_overrides(name, model)
