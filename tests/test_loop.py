@@ -69,9 +69,8 @@ def test_the_control_has_the_same_questions_and_as_many_supervised_tokens(tmp_pa
     assert weight == pytest.approx(completion_tokens(rows) / completion_tokens(lines), rel=1e-3) and weight > 2
     # Wrong parts that the loss leaves out are no supervised tokens.
     less = write_control(tmp_path / "c", tmp_path / "control", renderer, error_span_weight=0.0)
-    wrong = sum(
-        len(smollm2_tokenizer(row["output"][slice(*row["error_span"])])["input_ids"]) for row in rows if row["error_span"]
-    )
+    parts = [row["output"][slice(*row["error_span"])] for row in rows if row["error_span"]]
+    wrong = sum(len(smollm2_tokenizer(part)["input_ids"]) for part in parts)
     assert (weight - less) * completion_tokens(lines) == pytest.approx(wrong, rel=0.1) and wrong > 100
 
 
