@@ -28,17 +28,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
         InputError: the file cannot be read, is no YAML, holds a key twice, is no mapping of keys, or holds what
             `check_plain` refuses.
     """
-    values = read_any_yaml(path, f"The recipe {path}", "; recipes/ holds the ones that ship")
+    absent = f"The recipe {path} does not exist; recipes/ holds the ones that ship."
+    values = read_any_yaml(path, f"The recipe {path}", absent)
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise InputError(f"The recipe {path} must be a mapping of keys to values.")
     return values
 
 
-def read_any_yaml(path: Path, name: str, missing: str = "") -> Any:
+def read_any_yaml(path: Path, name: str, absent: str | None = None) -> Any:
     """What a YAML file holds, a list as well.
 
     Args:
-        name: how messages open, with the path in it. missing: what they add where there is no such file.
+        name: how messages open, with the path in it. absent: the message where there is no such file.
 
     Raises:
         InputError: the file cannot be read, is no YAML, holds a key twice, or holds what `check_plain` refuses.
@@ -46,7 +47,7 @@ def read_any_yaml(path: Path, name: str, missing: str = "") -> Any:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise InputError(f"{name} does not exist{missing}.") from None
+        raise InputError(absent or f"{name} does not exist.") from None
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a name that no file can have
         raise InputError(f"{name} cannot be read: {first_line(error)}.") from error
     try:
