@@ -29,7 +29,7 @@ check ruff format --check
 check mypy
 # Two at a time, since most wait for one core; the tests of a file stay together and share its models and servers.
 check pytest -ra -n 2 --dist loadfile -m "not slow"
-check pytest -ra -n 2 --dist loadfile --no-loadscope-reorder --durations 25 -m slow
+check pytest -ra -n 2 --dist loadfile --no-loadscope-reorder -m slow
 if ((${#failed[@]})); then
     printf '\nFailed:\n' >&2
     printf '  %s\n' "${failed[@]}" >&2

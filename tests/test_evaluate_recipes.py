@@ -1,9 +1,11 @@
-"""The evaluation recipes that ship can be read, and open with the command that runs them."""
+"""The evaluation recipes that ship can be read, and open with the command that runs them; bad folders are named."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from lemma_train.errors import InputError
 from lemma_train.evaluation.recipe import load_evaluate_recipe
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes" / "evaluate").glob("*.yaml"))
@@ -18,3 +20,10 @@ def test_a_recipe_that_ships_is_read_and_opens_with_its_command(path):
 
 def test_recipes_ship():
     assert RECIPES
+
+
+@pytest.mark.parametrize("key", ["output_dir", "model.model", "model.adapter", "model.tokenizer", "prompts"])
+def test_the_home_of_someone_unknown_is_no_folder(key):
+    told = f"{key}: '~no-such-user/x' can be no folder"
+    with pytest.raises(InputError, match=re.escape(told)):
+        load_evaluate_recipe(RECIPES[0], [f"--{key}", "~no-such-user/x"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lemma_train.evaluation.settings import NO_EFFECT, EvaluatedModel, EvaluateSettings
 from lemma_train.llm.vllm_arguments import misplaced
-from lemma_train.settings_file import read_settings
+from lemma_train.settings_file import folder_fault, read_settings
 
 
 def load_evaluate_recipe(path: str | Path, overrides: Sequence[str] = ()) -> EvaluateSettings:
@@ -45,6 +45,15 @@ def _senseless(settings: EvaluateSettings) -> list[str]:
         faults += misplaced(asked.engine_args, role)
         if asked.temperature < 0:
             faults.append(f"{role}.temperature: it must not be negative, it is {asked.temperature}.")
+    faults += folder_fault("output_dir", settings.output_dir)
+    for key, named in (
+        ("model.model", model.model),
+        ("model.adapter", model.adapter),
+        ("model.tokenizer", model.tokenizer),
+        ("prompts", settings.prompts),
+    ):
+        if named and named.startswith("~"):  # whoever says so means a folder; any other text may be a name
+            faults += folder_fault(key, named)
     if settings.teacher.engine != "offline" and not settings.teacher.model:
         faults.append("teacher.model is missing; it names the model that names the types of errors.")
     if not 0 <= settings.max_rejected_share <= 1:
