@@ -38,21 +38,25 @@ def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
     runs: figures with `round` (a number) and `name` (`ours`, a peer, or either with `-` and a name of its own).
 
     Raises:
-        SystemExit: some runs had other rows or steps than others.
+        SystemExit: some runs had other rows, steps or processors than others.
     """
     for key in _SAME:
-        values = {str(run["told"].get(key)): f"{run['round']}-{run['name']}" for run in runs}
-        if len(values) > 1:
-            held = ", ".join(f"{run} {value}" for value, run in values.items())
-            raise SystemExit(
-                f"These runs cannot be compared: {key} differs ({held}). Name another OUT for one of them."
-            )
+        _check_same(key, {f"{run['round']}-{run['name']}": run["told"].get(key) for run in runs})
+    for key in ("processor", "threads"):
+        _check_same(key, {f"{run['round']}-{run['name']}": run["environment"].get(key) for run in runs})
     named: dict[str, list[dict[str, Any]]] = {}
     for run in sorted(runs, key=lambda run: run["round"]):
         named.setdefault(run["name"], []).append(run)
     ours = {run["round"]: run for run in named.get("ours", ())}
     order = sorted(named, key=lambda name: (TRAINERS.index(name) if name in TRAINERS else len(TRAINERS), name))
     return {"trainers": {name: _entry(name, named[name], ours) for name in order}, "runs": runs}
+
+
+def _check_same(key: str, values: dict[str, Any]) -> None:
+    held = {str(value): run for run, value in values.items()}
+    if len(held) > 1:
+        listed = ", ".join(f"{run} {value}" for value, run in held.items())
+        raise SystemExit(f"These runs cannot be compared: {key} differs ({listed}). Name another OUT for one of them.")
 
 
 def _entry(name: str, own: list[dict[str, Any]], ours: dict[int, dict[str, Any]]) -> dict[str, Any]:

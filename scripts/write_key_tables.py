@@ -84,15 +84,24 @@ def _page(head: str, blocks: dict[str, type], required: Collection[str], *more: 
 
 def _block(title: str, block: type, required: Collection[str]) -> str:
     """The table of a dataclass's keys; keys that are blocks themselves have tables of their own."""
-    meanings = _meanings(block)
+    meanings, hints = _meanings(block), typing.get_type_hints(block)
     rows = []
     for field in dataclasses.fields(block):
         without_effect = block is EvaluatedModel and field.name in NO_EFFECT
-        if not without_effect and not dataclasses.is_dataclass(typing.get_type_hints(block)[field.name]):
+        if not without_effect and not dataclasses.is_dataclass(hints[field.name]):
             value = _default(field)
+            unsaid = [word for word in _choices(hints[field.name]) if word not in meanings[field.name]]
+            assert not unsaid or block is EvaluatedModel, f"{field.name}: the text beneath it leaves out {unsaid}"
             default = "" if field.name in required and value in ("", []) else f"`{json.dumps(value)}`"
             rows.append(f"| `{field.name}` | {default} | {_cell(meanings[field.name])} |")
     return "\n".join([f"## {title}\n", "| key | default | meaning |", "|---|---|---|", *rows]) + "\n"
+
+
+def _choices(hint: Any) -> list[str]:
+    """The words that a key's type allows, wherever they stand in it."""
+    if typing.get_origin(hint) is typing.Literal:
+        return [str(word) for word in typing.get_args(hint)]
+    return [word for part in typing.get_args(hint) for word in _choices(part)]
 
 
 def _refused() -> str:

@@ -159,6 +159,17 @@ def test_a_stage_that_is_switched_off_leaves_the_card_of_whole_and_joined_collec
     for stage in ("correction", "smoothing", "assembly"):
         collect(without, stage=stage)
     assert "injection" not in stages_of_card(one) and not (one / "stages" / "injection.jsonl").exists()
+    collect(settings(one, problems=small))
+    collect(without, stage="assembly")
+    assert "injection" not in stages_of_card(one)
+
+
+def test_a_stage_that_is_switched_off_cannot_be_asked_for(tmp_path):
+    with pytest.raises(InputError, match=r"leaves injection out; set injection\.enabled: true"):
+        collect(settings(tmp_path, injection={"enabled": False}), stage="injection")
+    with pytest.raises(InputError, match=r"leaves grading out; set sampling\.enabled: true"):
+        collect(settings(tmp_path, sampling={"enabled": False}), stage="grading")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_shard_of_another_recipe_is_not_joined(tmp_path):

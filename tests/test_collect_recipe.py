@@ -50,7 +50,14 @@ def test_blocks_and_dotted_overrides(tmp_path):
         ("sampling: {samples: 0}", r"sampling\.samples: it must be above 0, it is 0"),
         ("injection: {types: unifrom}", r"injection\.types: 'unifrom' should be"),
         ("injection: {types: {calculation_error: -1}}", r"injection\.types: shares must not be negative"),
-        ("assembly: {strategies: {fix: 1}}", r"assembly\.strategies: give the shares of fix_and_continue"),
+        (
+            "assembly: {strategies: {fix: 1}}",
+            r"assembly\.strategies: give the shares of fix_and.*'fix' is none",
+        ),
+        (
+            "assembly: {strategies: {fix: 1}, origins: {student: 2}, references: -1}",
+            r"(?s)assembly\.strategies: give.*assembly\.origins: the shares must.*assembly\.references: give a",
+        ),
         ("assembly: {origins: {student: 0.5}}", r"assembly\.origins: the shares .* add up to 1"),
         ("assembly: {references: -1}", r"assembly\.references: give a share"),
         ("assembly: {near_duplicate_threshold: 2}", r"near_duplicate_threshold: it must be above 0 and at most 1"),

@@ -78,6 +78,11 @@ CONFLICTS = {
         {},
         "selective needs activation_checkpointing: true",
     ),
+    "choices without checkpointing": (
+        {"activation_checkpointing": False, "activation_checkpointing_kwargs": {"every_n_layers": 2}},
+        {},
+        "activation_checkpointing_kwargs would have no effect",
+    ),
     "kept attention in the older way": (
         {"activation_checkpointing_kwargs": {"selective": True, "use_reentrant": True}},
         {},

@@ -133,6 +133,9 @@ def test_a_ratio_is_the_median_of_the_rounds_own():
     assert text.endswith("\n| untrained | | | | | | | 1.5000 | | |")
     with pytest.raises(SystemExit, match="rows differs"):
         training_tables.summarise([*runs, _run(4, "ours", 2.0, rows="b")])
+    elsewhere = _run(4, "ours", 2.0) | {"environment": ENVIRONMENT | {"processor": "another"}}
+    with pytest.raises(SystemExit, match="processor differs"):
+        training_tables.summarise([*runs, elsewhere])
 
 
 @pytest.mark.parametrize(

@@ -59,15 +59,20 @@ def collect(settings: CollectSettings, stage: str | None = None, shard: Shard | 
         raise InputError("--stage assembly joins all shards; leave --shard out.")
     if shard is not None and not shards and path_of(whole, "problems").exists():
         raise InputError(f"output_dir: {whole} already holds a collection in one piece; choose another folder.")
+    if stage in _switched_off(settings):
+        key = "injection" if stage == "injection" else "sampling"
+        raise InputError(f"--stage: the recipe leaves {stage} out; set {key}.enabled: true, or choose another stage.")
     if stage in (None, "assembly"):
         check_assembly(settings, uploads=shard is None)
     with claim(folder):
         if shards and shard is None:
             _join(shards, whole, settings)
-        elif stage != "assembly":
-            # A stage that is switched off must not leave its file of an earlier recipe to the others and to the card;
-            # nor may a shard at work leave its last one of an earlier start, by which it would be joined.
-            drop_stages(folder, [*_switched_off(settings), *(["smoothing"] if shard else [])])
+        else:
+            # A stage that is switched off must not leave its file of an earlier recipe to the others and to the card.
+            drop_stages(folder, _switched_off(settings))
+        if stage != "assembly":
+            if shard is not None:
+                drop_stages(folder, ["smoothing"])  # by an earlier start's last file a shard at work would be joined
             _write_recipe(folder, settings)
             with ExitStack() as stack:
                 run = open_run(settings, folder, shard, stack)

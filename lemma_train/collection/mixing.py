@@ -7,7 +7,7 @@ draw comes from hashes of the row ids with the seed, so that the order in which 
 import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -54,7 +54,7 @@ class Shares:
         point as in 0.2, is a part of the whole set.
 
     Raises:
-        InputError: a share or a count makes no sense.
+        InputError: shares or counts make no sense; one line for each.
     """
 
     rows: int | None = None
@@ -64,13 +64,20 @@ class Shares:
     right_samples: float = 0
 
     def __post_init__(self) -> None:
-        _check_shares("strategies", self.strategies, STRATEGIES)
-        _check_shares("origins", self.origins, ORIGINS)
-        for key, value in (("references", self.references), ("right_samples", self.right_samples)):
-            if not _is_number(value) or value < 0 or (isinstance(value, float) and value > 1):
-                raise InputError(f"{key}: give a share from 0.0 to 1.0 or a number of rows, not {value!r}.")
-        if sum(share for share in (self.references, self.right_samples) if isinstance(share, float)) > 1:
-            raise InputError("references, right_samples: together they are a share of more than 1.0; lower one.")
+        faults = [
+            *_faults_of("strategies", self.strategies, STRATEGIES),
+            *_faults_of("origins", self.origins, ORIGINS),
+        ]
+        extras = {"references": self.references, "right_samples": self.right_samples}
+        faults += [
+            f"{key}: give a share from 0.0 to 1.0 or a number of rows, not {value!r}."
+            for key, value in extras.items()
+            if not _is_number(value) or value < 0 or (isinstance(value, float) and value > 1)
+        ]
+        if not faults and sum(share for share in extras.values() if isinstance(share, float)) > 1:
+            faults = ["references, right_samples: together they are a share of more than 1.0; lower one."]
+        if faults:
+            raise InputError("\n".join(faults))
 
     def wants(self, cell: Cell) -> bool:
         """Whether any row of this cell can be in the set."""
@@ -92,13 +99,17 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _check_shares(key: str, shares: Mapping[str, float] | None, known: Iterable[str]) -> None:
+def _faults_of(key: str, shares: Mapping[str, float] | None, known: Sequence[str]) -> list[str]:
     if shares is None:
-        return
-    if not isinstance(shares, Mapping) or set(shares) - set(known):
-        raise InputError(f"{key}: give the shares of {' and '.join(known)}, as in {{{next(iter(known))}: 1.0}}.")
+        return []
+    asked = f"{key}: give the shares of {' and '.join(known)}, as in {{{known[0]}: 1.0}}"
+    if not isinstance(shares, Mapping):
+        return [f"{asked}."]
+    if unknown := sorted(map(str, set(shares) - set(known))):
+        return [f"{asked}; {', '.join(map(repr, unknown))} is none of them."]
     if not all(_is_number(share) and share >= 0 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-6:
-        raise InputError(f"{key}: the shares must be numbers of at least 0 that add up to 1, not {dict(shares)!r}.")
+        return [f"{key}: the shares must be numbers of at least 0 that add up to 1, not {dict(shares)!r}."]
+    return []
 
 
 def quotas(available: Mapping[Cell, int], shares: Shares) -> dict[Pool, int]:

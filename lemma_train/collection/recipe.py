@@ -76,7 +76,7 @@ def _senseless(settings: CollectSettings) -> list[str]:
     try:
         Shares(mix.rows, mix.strategies, mix.origins, mix.references, mix.right_samples)
     except InputError as error:
-        faults.append(f"assembly.{error}")
+        faults += [f"assembly.{fault}" for fault in str(error).split("\n")]
     if not settings.problems:
         faults.append("the key problems is missing; it lists where the questions come from.")
     if not settings.output_dir:

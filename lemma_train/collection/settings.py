@@ -57,7 +57,8 @@ class ModelSettings:
     outage_minutes: float = 30.0
     """How long to wait for a server that is down before the run ends."""
     json_mode: Literal["auto", "schema", "object", "text"] = "auto"
-    """Teacher: how replies are asked for; auto: by schema, and in plain text where the server knows none."""
+    """Teacher: how replies are asked for. schema: by a JSON schema; object: as any JSON object; text: by the prompt
+    alone; auto: by schema, and in plain text where the server knows none."""
     system_turn: bool = True
     """Teacher: false puts the instructions into the user's turn, for models that know no system turn."""
     extra_body: dict[str, Any] = field(default_factory=dict)
@@ -70,7 +71,7 @@ class ModelSettings:
     """vllm: its own engine arguments under their own names, as in {tensor_parallel_size: 2, data_parallel_size: 4,
     gpu_memory_utilization: 0.9}."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """transformers, vllm: the number format of the weights; auto: bfloat16."""
+    """transformers, vllm: the number format of the weights: float32, bfloat16 or float16; auto: bfloat16."""
     device: str = "auto"
     """transformers: auto, cpu, cuda, cuda:1."""
     adapter: str | None = None
@@ -112,7 +113,8 @@ class Injection:
     only_failed: bool = True
     """Only questions that the student got wrong at least once."""
     allocation: Literal["fixed", "failure_rate"] = "fixed"
-    """failure_rate: LEMMA-Hard. A question gets failure rate x k_max rows, half from its own errors, half injected."""
+    """fixed: per_question errors for each question. failure_rate: LEMMA-Hard; a question gets failure rate x k_max
+    rows, half from its own errors, half injected."""
     k_max: int = 20
     """Rows of a question that always fails, where allocation is failure_rate."""
 
@@ -124,14 +126,15 @@ class Correction:
     strategies: list[Literal["fix_and_continue", "fresh_and_restart"]] = field(
         default_factory=lambda: ["fix_and_continue", "fresh_and_restart"]
     )
-    """Which corrections each error gets; leave one out for the ablation."""
+    """Which corrections each error gets: fix_and_continue mends the wrong step and goes on, fresh_and_restart begins
+    the solution anew; leave one out for the ablation."""
     truncate: bool = True
     """false: the wrong solution is kept whole instead of cut off after its first wrong step (ablation)."""
     fix_shows_reference: bool = True
     """Whether the teacher sees the worked solution for fix_and_continue; the final answer it always sees."""
     restart_shows: Literal["nothing", "right_sample", "reference"] = "nothing"
-    """What the teacher sees for fresh_and_restart: nothing (paper), a right answer of the student, else the worked
-    solution (the authors' code), or the worked solution."""
+    """What the teacher sees for fresh_and_restart. nothing: as in the paper; right_sample: a right answer of the
+    student, else the worked solution (the authors' code); reference: the worked solution."""
 
 
 @dataclass(frozen=True)
@@ -204,8 +207,8 @@ class CollectSettings:
     attempts: int = 3
     """How often the teacher is asked while its replies fail their checks."""
     on_failure: Literal["stop", "set_aside"] = "stop"
-    """What to do with requests that got no answer after max_tries: end the stage with a message when the others are
-    done, so that the next start tries them again, or set them aside."""
+    """What to do with requests that got no answer after max_tries. stop: end the stage with a message when the others
+    are done, so that the next start tries them again. set_aside: go on without them."""
     budget: float | None = None
     """Most money to spend in all, over every start; each of n shards may spend its n-th part. null: no limit."""
     currency: str = "USD"

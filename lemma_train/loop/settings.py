@@ -37,7 +37,8 @@ class RunSettings:
     evaluate: str = ""
     """The evaluation recipe; its model is the base model, then each trained one."""
     control: Literal["none", "reference"] = "none"
-    """reference: train a second model on the worked solutions of the same questions, with as many supervised tokens."""
+    """none: no control. reference: train a second model on the worked solutions of the same questions, with as many
+    supervised tokens."""
     seeds: list[int] = field(default_factory=list)
     """Each model is trained once with each seed; empty: once, with the training recipe's seed."""
     overrides: Overrides = field(default_factory=Overrides)

@@ -198,6 +198,8 @@ def _checkpointing_conflicts(recipe: Recipe, stage: int, environ: Mapping[str, s
         return [*found, str(fault)]
     if chosen.selective and not chosen.on:
         found.append("activation_checkpointing_kwargs: selective needs activation_checkpointing: true.")
+    if not chosen.on and (chosen.offload or chosen.every_n_layers > 1):
+        found.append("activation_checkpointing_kwargs would have no effect without activation_checkpointing: true.")
     if chosen.selective and (chosen.use_reentrant or (recipe["use_peft"] and stage == 3)):
         found.append(
             "activation_checkpointing_kwargs: selective does not work with use_reentrant: true, which adapters under "

@@ -53,7 +53,8 @@ class LemmaConfig:
     set in which every row is wrapped is always unwrapped and rendered again."""
 
     overlong: typing.Literal["drop", "error"] = "drop"
-    """Rows of more than max_length tokens are dropped and counted, or end the run. They are never cut."""
+    """Rows of more than max_length tokens: drop leaves them out and counts them, error ends the run. They are never
+    cut."""
 
     drop_duplicates: bool = True
     """Keep one of several rows with the same instruction (with its input) and output."""
