@@ -11,7 +11,7 @@ which a recipe has off unless it asks for them and which add the same half minut
 - processes: GSM8K's first rows, the smallest number of --rows; steps of 16 rows, 4 a micro-batch, so that two processes
   accumulate 2 where one accumulates 4. Processes share the cores: each has its part of the threads.
 
-The whole takes about eight minutes on two cores. Writes OUT/scaling.json and OUT/training_scaling.png. OUT keeps every
+Writes OUT/scaling.json and OUT/training_scaling.png. OUT keeps every
 run: a call goes on where an earlier one stopped, and refuses a run that was told something else.
 """
 

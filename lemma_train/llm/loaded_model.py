@@ -14,8 +14,8 @@ from lemma_train.llm.protocol import Rejected, Reply, Request
 if TYPE_CHECKING:
     from lemma_train.llm.decoding import Row
 
-# Twice as fast as float32 on CPUs with bfloat16 arithmetic (the figures are in local_transformers.py), in half the
-# memory; name float32 on older ones.
+# Half the memory of float32; on CPUs with AMX twice as fast (the figures are in local_transformers.py), on others about
+# as fast.
 AUTO_DTYPE = "bfloat16"
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 

@@ -6,14 +6,14 @@ of completions as the set has. It trains nothing.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from lemma_train.collection.candidates import reference_rows
 from lemma_train.collection.stage_files import read_stage
 from lemma_train.errors import InputError
 from lemma_train.evaluation.result_values import at, number
+from lemma_train.records import RowError, Trajectory, read_row
 from lemma_train.template import IGNORED, Renderer
 from lemma_train.whole_file import whole_file
 
@@ -34,17 +34,17 @@ def write_control(collection: Path, out: Path, renderer: Renderer, error_span_we
         2.31
     """
     rows = _rows(collection / "dataset.jsonl")
-    asked = {row["instruction"] for row in rows}
-    references = [
-        one.row for one in reference_rows(read_stage(collection, "problems")) if one.row["instruction"] in asked
-    ]
-    lacking = asked - {row["instruction"] for row in references}
+    asked = {row.instruction for row in rows}
+    known = (one.row for one in reference_rows(read_stage(collection, "problems")))
+    references = [row for row in known if row["instruction"].strip() in asked]  # stripped as `read_row` does
+    lacking = asked - {row["instruction"].strip() for row in references}
     if lacking:
         raise InputError(
             f"control: {len(lacking)} of {len(asked)} questions have no worked solution, such as "
             f"{min(lacking)[:80]!r}; set control: none, or collect from questions with solutions."
         )
-    wanted, held = _tokens(rows, renderer, error_span_weight), _tokens(references, renderer)
+    wanted = _tokens(rows, renderer, error_span_weight)
+    held = _tokens(map(read_row, references), renderer, error_span_weight)
     weight = round(wanted / held, 4)
     out.mkdir(parents=True, exist_ok=True)
     with whole_file(out / ROWS_FILE) as stream:
@@ -70,32 +70,24 @@ def read_weight(folder: Path) -> float:
     return weight
 
 
-def _rows(dataset: Path) -> list[dict[str, Any]]:
+def _rows(dataset: Path) -> list[Trajectory]:
     rows = []
     with dataset.open(encoding="utf-8", errors="replace") as stream:
         for place, line in enumerate(stream, start=1):
             try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                row = None
-            texts = [at(row, "instruction"), at(row, "output")]
-            if not all(isinstance(text, str) for text in texts) or not _is_span(at(row, "error_span")):
-                raise InputError(f"{dataset}, line {place} is damaged; delete the file, and it is made anew.")
-            rows.append(row)
+                rows.append(read_row(json.loads(line)))
+            except (RowError, ValueError, RecursionError) as error:
+                message = f"{dataset}, line {place} is damaged; delete the file, and it is made anew."
+                raise InputError(message) from error
     if not rows:
         raise InputError(f"control: {dataset} has no row; collect from more questions, or set control: none.")
     return rows
 
 
-def _is_span(value: Any) -> bool:
-    return value is None or (isinstance(value, list) and [type(place) for place in value] == [int, int])
-
-
-def _tokens(rows: Iterable[Mapping[str, Any]], renderer: Renderer, error_span_weight: float = 1.0) -> int:
+def _tokens(rows: Iterable[Trajectory], renderer: Renderer, error_span_weight: float) -> int:
     """Supervised tokens of all rows."""
     supervised = 0
     for row in rows:
-        span = row.get("error_span")
-        encoded = renderer.encode(row["instruction"], row["output"], span and tuple(span), error_span_weight)
-        supervised += sum(label != IGNORED for label in encoded.labels)
+        labels = renderer.encode(row.instruction, row.output, row.error_span, error_span_weight).labels
+        supervised += sum(label != IGNORED for label in labels)
     return supervised
