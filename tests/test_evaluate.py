@@ -213,7 +213,7 @@ def test_a_fault_is_named_with_its_key(tmp_path, smollm2_folder, keys, message):
 def test_killed_and_started_again_a_local_model_gives_the_same_results(tmp_path, smollm2_folder):
     values = {
         "model": {"model": str(smollm2_folder), "max_tokens": 48, "batch_size": 4, "dtype": "float32"},
-        "benchmarks": [{**ENTRY, "size": 24}],
+        "benchmarks": [{**ENTRY, "size": 12}],
     }
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump({**values, "output_dir": str(tmp_path / "whole")}))
@@ -228,7 +228,7 @@ def test_killed_and_started_again_a_local_model_gives_the_same_results(tmp_path,
     run.send_signal(signal.SIGKILL)
     run.wait()
     kept = len(journal.read_bytes().splitlines())
-    assert 0 < kept < 24
+    assert 0 < kept < 12
     assert subprocess.run(killed, env=environment()).returncode == 0
     assert [(one["id"], one["response"]) for one in samples(tmp_path / "killed")] == [
         (one["id"], one["response"]) for one in samples(tmp_path / "whole")

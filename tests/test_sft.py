@@ -85,10 +85,10 @@ def test_a_killed_run_ends_with_the_same_losses_and_weights_bit_for_bit(tiny_lla
     (tmp_path / "b").mkdir()
     finished(run(write_recipe(tmp_path / "a", tiny_llama, rows, **keys)))
     recipe, out = write_recipe(tmp_path / "b", tiny_llama, rows, **keys), tmp_path / "b" / "out"
-    run_and_kill(recipe, until=lambda: (out / "checkpoint-6" / checkpoints.MARKER).exists())
+    run_and_kill(recipe, until=lambda: (out / "checkpoint-4" / checkpoints.MARKER).exists())
     assert not (out / "final").exists()
     # What a kill in the middle of a save leaves behind: a folder without its marker.
-    shutil.copytree(out / "checkpoint-6", out / "checkpoint-39")
+    shutil.copytree(out / "checkpoint-4", out / "checkpoint-39")
     (out / "checkpoint-39" / checkpoints.MARKER).unlink()
     result = run(recipe)
     finished(result)
@@ -109,7 +109,8 @@ def test_smollm2_under_zero3_on_two_processes_survives_sigkill_bit_for_bit(smoll
     demo = ROOT / "data" / "demo" / "train.jsonl"
     assert demo.exists(), "run scripts/make_demo_data.py first"
     recipe = ROOT / "recipes" / "smollm2_135m.yaml"
-    steps = ("--max_steps", "6", "--per_device_train_batch_size", "2", "--output_dir")
+    short = ("--max_steps", "4", "--per_device_train_batch_size", "2", "--eval_fraction", "0.01")
+    steps = (*short, "--output_dir")
     undisturbed, disturbed = tmp_path / "a", tmp_path / "b"
     finished(run(recipe, *steps, undisturbed, config="cpu_zero3.yaml"))
     run_and_kill(
@@ -117,7 +118,7 @@ def test_smollm2_under_zero3_on_two_processes_survives_sigkill_bit_for_bit(smoll
         *steps,
         disturbed,
         config="cpu_zero3.yaml",
-        until=lambda: (disturbed / "checkpoint-3" / checkpoints.MARKER).exists(),
+        until=lambda: (disturbed / "checkpoint-2" / checkpoints.MARKER).exists(),
     )
     finished(run(recipe, *steps, disturbed, config="cpu_zero3.yaml"))
     assert losses(disturbed) == losses(undisturbed)
@@ -125,12 +126,12 @@ def test_smollm2_under_zero3_on_two_processes_survives_sigkill_bit_for_bit(smoll
     assert check_folder(disturbed / "final") == []
     # The 16-bit copies of the checkpoint and its fp32 partitions, joined, are the same model.
     merged = tmp_path / "merged"
-    held = held_by_merge(disturbed / "checkpoint-6", merged, "float32", "20MB")
+    held = held_by_merge(disturbed / "checkpoint-4", merged, "float32", "20MB")
     joined = tensors_of(merged)
     for name, tensor in joined.items():
         torch.testing.assert_close(weights(disturbed)[name].float(), tensor, rtol=1e-2, atol=1e-3, msg=name)
     # Tensor by tensor it is bit for bit what DeepSpeed joins in one piece, and holds a fraction of it.
-    whole = get_fp32_state_dict_from_zero_checkpoint(str(disturbed / "checkpoint-6"))
+    whole = get_fp32_state_dict_from_zero_checkpoint(str(disturbed / "checkpoint-4"))
     assert_bitwise_equal(joined, {name: tensor for name, tensor in whole.items() if name in joined})
     assert whole.keys() - joined.keys() <= {"lm_head.weight"}
     model, largest = sum(t.nbytes for t in joined.values()), max(t.nbytes for t in joined.values())
