@@ -70,7 +70,7 @@ def _entries(dataset: str, seed: int, limit: int, **options: int) -> Iterator[di
         import reasoning_gym
     except ImportError as error:
         raise InputError(
-            "Generated problems need the package reasoning-gym; install it with: pip install 'lemma-train[demo]'"
+            "Generated problems need the package reasoning-gym; install it with: bash scripts/install.sh demo"
         ) from error
     # reasoning-gym draws entry i with the seed `seed + i`: seeds next to each other would share nearly all entries.
     spread = int.from_bytes(hashlib.sha256(f"{dataset} {seed}".encode()).digest()[:4], "big")

@@ -54,7 +54,7 @@ def read_settings(
             target = target.setdefault(block, {}) if isinstance(target, dict) else target
         if not isinstance(target, dict):
             raise InputError(f"command line: --{shown(key)} reaches into a key that holds a single value in {path}.")
-        target[last] = override_value(text)
+        target[last] = text if text in _choices(kind, key) else override_value(text)  # `--control none` is no null
     check_plain(values, str(path))  # the overrides are in them
     _check_finite(values, path)
     settings = None
@@ -93,6 +93,14 @@ def seed_faults(seeds: Sequence[int]) -> list[str]:
     """What is wrong with a recipe's list of seeds, as sentences."""
     faults = ["seeds: a seed stands twice."] if len(set(seeds)) < len(seeds) else []
     return faults + [f"seeds: {seed} must be between 0 and {SEEDS[-1]}." for seed in seeds if seed not in SEEDS]
+
+
+def _choices(kind: type, key: str) -> tuple[Any, ...]:
+    """The values of a key that takes a few words only."""
+    hint: Any = kind
+    for name in key.split("."):
+        hint = typing.get_type_hints(hint).get(name) if dataclasses.is_dataclass(hint) else None
+    return typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
 
 
 def _adapter(kind: type[T]) -> pydantic.TypeAdapter[T]:

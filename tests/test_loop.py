@@ -1,6 +1,7 @@
 """The whole loop's parts: what a step depends on, the control's size, the order of steps, and what is refused."""
 
 import json
+import sys
 
 import pytest
 import yaml
@@ -128,12 +129,49 @@ def test_a_run_that_ships_opens_with_its_command_and_its_recipes_go_together(pat
     assert settings.output_dir.startswith("outputs/run/") and WholeRun(path, [], print).state_lines()
 
 
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"benchmarks": ["asdiv"]}, r"evaluate: \S+evaluate\.yaml: benchmarks: .*name its file with path"),
+        ({"model.engine": "vllm"}, "needs vLLM, which .* does not have; name the Python .* in evaluate_python"),
+    ],
+)
+def test_an_evaluation_that_could_not_be_run_ends_the_run_before_its_collection(tmp_path, tiny_llama, keys, message):
+    run = WholeRun(write_run(tmp_path, tiny_llama, overrides={"evaluate": keys}), [], print)
+    assert run.state_lines()
+    with pytest.raises(InputError, match=message):
+        run.do_all()
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_evaluations_run_in_the_python_that_is_named(tmp_path, tiny_llama):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexit 0\n")
+    python.chmod(0o755)
+    plan = WholeRun(write_run(tmp_path, tiny_llama, evaluate_python=str(python)), [], print).plan
+    plan.check_evaluation()
+    programs = {step.name: step.command[0] for step in plan.steps(lambda: None) if step.command}
+    assert programs == {
+        "collect": sys.executable,
+        "evaluate-base": str(python),
+        "evaluate-lemma_seed-7": str(python),
+    }
+    engine = ["--overrides.evaluate.model.engine", "vllm"]
+    WholeRun(tmp_path / "run.yaml", engine, print).plan.check_evaluation()  # it answers that it has vLLM
+
+
 def test_a_fingerprint_takes_no_prompt_for_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     values = {"model": {"system": "", "tokenizer": "~nobody knows", "stop": ["/", ".", "..", "x" * 5000, "a\0b"]}}
     before = fingerprint(values)
     (tmp_path / "new.txt").write_text("nothing that the values name")
     assert fingerprint(values) == before
+
+
+def test_a_choice_of_a_key_is_itself_on_the_command_line(tmp_path, tiny_llama):
+    path = write_run(tmp_path, tiny_llama, control="reference")
+    assert load_run_recipe(path, ["--control", "none"]).control == "none"
+    assert load_run_recipe(path, ["--collect", "none", "--control=none"]).collect is None
 
 
 def test_a_text_stays_a_text_and_a_seed_a_whole_number(tmp_path, tiny_llama):

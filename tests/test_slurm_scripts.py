@@ -109,6 +109,11 @@ def test_a_whole_run_is_a_chain_of_its_steps_with_gpus_where_they_are_needed(tmp
         assert ("--gpus-per-node=8" in call) == name.startswith("train-")
         assert call[-4:] == ["scripts/slurm/run.sbatch", recipe, "--overrides.train.max_steps", "3"]
         assert (f"--dependency=afterok:JOB_OF_{before}" in call) == bool(before)
+        assert ("--gpus-per-node=1" in call) == name.startswith("evaluate-")
+    parallel = ("--overrides.evaluate.model.engine", "vllm")
+    parallel += ("--overrides.evaluate.model.engine_args", "{tensor_parallel_size: 2, data_parallel_size: 2}")
+    calls = submit("run", recipe, *parallel, cluster=cluster)
+    assert all("--gpus-per-node=4" in call for call in calls if call[0].startswith("--job-name=evaluate-"))
 
 
 def test_a_chain_gives_the_training_its_options_and_evaluates_its_model(tmp_path, tiny_llama):
@@ -254,6 +259,23 @@ def test_data_that_is_not_there_is_an_error_offline(tmp_path, check_job, tiny_ll
     recipe = write_recipe(tmp_path, tiny_llama, train_files="nobody/nothing")
     with pytest.raises(InputError, match="train_files: the data set nobody/nothing is not in the cache"):
         check_job.main(["prepare", str(recipe)])
+
+
+def test_a_benchmark_that_is_not_there_is_an_error_offline(tmp_path, check_job, tiny_llama, monkeypatch):
+    import datasets.config
+
+    hub, tables = tmp_path / "hub" / "datasets--HuggingFaceH4--MATH-500", tmp_path / "tables"
+    hub.mkdir(parents=True)
+    monkeypatch.setattr(check_job, "_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tables)
+    words = ["--model.model", str(tiny_llama), "--output_dir", str(tmp_path / "out"), "--benchmarks", "[math500]"]
+    asked = ["evaluate", str(ROOT / "recipes" / "evaluate" / "smollm2_gsm8k.yaml"), *words]
+    # What `hf download` fetched is not what `datasets` reads offline.
+    with pytest.raises(InputError, match="HuggingFaceH4/MATH-500 is not in the cache of datasets"):
+        check_job.main(asked)
+    (tables / "HuggingFaceH4___math-500").mkdir(parents=True)
+    check_job.main(asked)
+    check_job.main([*asked[:-1], "[{name: math, path: nowhere}]"])  # files are looked for by the evaluation
 
 
 def test_a_full_disk_is_named_with_what_the_job_may_write(tmp_path, check_job, tiny_llama, monkeypatch, capsys):

@@ -64,6 +64,8 @@ class WholeRun:
 
     def _do(self, names: Sequence[str]) -> Path:
         children = Children()
+        if not all(self._is_done(step) for step in self._steps() if step.name.startswith("evaluate-")):
+            self.plan.check_evaluation()  # before a collection is paid for
         with claim(self.folder), children.listening():
             with write_faults_named(self.folder / "steps"):
                 (self.folder / "steps").mkdir(exist_ok=True)

@@ -45,6 +45,9 @@ class RunSettings:
     """See the table of its keys."""
     accelerate_config: str | None = None
     """The accelerate configuration that starts a training; null: one plain process, for a CPU or one GPU."""
+    evaluate_python: str | None = None
+    """The Python that runs the evaluations, for vLLM in an environment of its own (.venv-vllm/bin/python); null: this
+    one."""
 
 
 def load_run_recipe(path: str | Path, overrides: Sequence[str] = ()) -> RunSettings:
@@ -70,7 +73,7 @@ def _senseless(settings: RunSettings) -> list[str]:
         faults.append("control: it needs the collection's questions; name a recipe in collect, or set control: none.")
     faults += folder_fault("output_dir", settings.output_dir) + seed_faults(settings.seeds)
     named = {"collect": settings.collect, "train": settings.train, "evaluate": settings.evaluate}
-    named["accelerate_config"] = settings.accelerate_config
+    named |= {"accelerate_config": settings.accelerate_config, "evaluate_python": settings.evaluate_python}
     faults += [
         f"{key}: the file {path} does not exist." for key, path in named.items() if path and not Path(path).is_file()
     ]

@@ -6,6 +6,7 @@ is started here.
 
 import dataclasses
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from lemma_train.ablation.cells import Cell, Run
 from lemma_train.collection.recipe import load_collect_recipe
 from lemma_train.errors import InputError
 from lemma_train.evaluation.recipe import load_evaluate_recipe
+from lemma_train.evaluation.run import choose
 from lemma_train.loop import control
 from lemma_train.loop.settings import RunSettings
 from lemma_train.recipe_file import read_yaml
@@ -64,7 +66,9 @@ class Plan:
         if settings.accelerate_config is None:
             check_recipe(recipe, {})
         self.base = str(recipe["model_name_or_path"])
-        evaluation = load_evaluate_recipe(settings.evaluate, self._evaluate_overrides(BASE, self.base))
+        self.evaluation = evaluation = load_evaluate_recipe(
+            settings.evaluate, self._evaluate_overrides(BASE, self.base)
+        )
         if evaluation.model.engine == "openai":
             raise InputError(
                 f"evaluate: {settings.evaluate} asks a server, where the models of this run are not; set "
@@ -81,6 +85,23 @@ class Plan:
         """Names of the trained models, a folder each."""
         kinds = [METHOD] if self.settings.control == "none" else [METHOD, CONTROL]
         return [f"{kind}_seed-{seed}" for seed in self.seeds for kind in kinds]
+
+    def check_evaluation(self) -> None:
+        """Refuse an evaluation that could not be run once the trainings are done: this reads or fetches its questions.
+
+        Raises:
+            InputError: a benchmark is at fault, or vLLM is not where the evaluations run.
+        """
+        try:
+            choose(self.evaluation)
+        except InputError as error:
+            raise InputError(f"evaluate: {self.settings.evaluate}: {error}") from error
+        python = self.settings.evaluate_python or sys.executable
+        if self.evaluation.model.engine == "vllm" and not _has_vllm(python):
+            raise InputError(
+                f"evaluate: {self.settings.evaluate} needs vLLM, which {python} does not have; name the Python of its "
+                "environment in evaluate_python, or set overrides.evaluate to {model.engine: transformers}."
+            )
 
     def evaluation_folder(self, model: str) -> Path:
         return self.folder / "evaluate" / model
@@ -141,7 +162,7 @@ class Plan:
     def _evaluation(self, name: str, model: str) -> Step:
         overrides = self._evaluate_overrides(name, model)
         told = dataclasses.asdict(load_evaluate_recipe(self.settings.evaluate, overrides))
-        command = _lemma("evaluate", self.settings.evaluate, *overrides)
+        command = _lemma("evaluate", self.settings.evaluate, *overrides, python=self.settings.evaluate_python)
         proof = tuple(self.evaluation_folder(name) / file for file in ("results.json", "samples.jsonl"))
         return Step(f"evaluate-{name}", proof, told, command)
 
@@ -155,8 +176,16 @@ class Plan:
         return _as_words({**self.settings.overrides.evaluate, **told})
 
 
-def _lemma(*words: str) -> list[str]:
-    return [sys.executable, "-m", "lemma_train.cli", *words]
+def _lemma(*words: str, python: str | None = None) -> list[str]:
+    return [python or sys.executable, "-m", "lemma_train.cli", *words]
+
+
+def _has_vllm(python: str) -> bool:
+    asked = "import importlib.util, sys; sys.exit(importlib.util.find_spec('vllm') is None)"
+    try:
+        return subprocess.run([python, "-c", asked], check=False).returncode == 0
+    except OSError:  # no program
+        return False
 
 
 def _as_words(keys: Mapping[str, Any]) -> list[str]:

@@ -3,14 +3,17 @@
     python scripts/slurm/check_job.py train|prepare|collect|evaluate|ablate|run RECIPE [--key value ...]
 
 Enters: a recipe and its overrides, as the job has them. Leaves: `output_dir=...` on standard output (and `runs=...`,
-how many runs an ablation has, or `steps=...`, the steps of a run); or exit status 2 and one sentence. It loads no model
-and asks no network: without internet a job would find out after minutes, on GPUs.
+how many runs an ablation has, or `steps=...` and `evaluate_gpus=...`, the steps of a run and the GPUs that each of its
+evaluations takes); or exit status 2 and one sentence. It loads no model and asks no network: without internet a job
+would find out after minutes, on GPUs.
 """
 
 import json
+import math
 import os
 import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +73,7 @@ def _collect(arguments: list[str]) -> tuple[Path, int]:
     settings = load_collect_recipe(arguments[0], arguments[1:])
     for role in ("student", "teacher"):
         model = getattr(settings, role)
-        if model.engine == "transformers":
+        if model.engine in ("transformers", "vllm"):
             check_model(model.model, f"{role}.model")
     return Path(settings.output_dir).expanduser(), GIB
 
@@ -81,6 +84,7 @@ def _evaluate(arguments: list[str]) -> tuple[Path, int]:
     settings = load_evaluate_recipe(arguments[0], arguments[1:])
     if settings.model.engine in ("transformers", "vllm"):
         check_model(settings.model.model, "model.model")
+    _check_benchmarks(settings.benchmarks)
     return Path(settings.output_dir).expanduser(), GIB
 
 
@@ -99,8 +103,13 @@ def _run(arguments: list[str]) -> None:
 
     run = WholeRun(arguments[0], arguments[1:], say=print)
     check_model(run.plan.base, "model_name_or_path")
+    _check_benchmarks(run.plan.evaluation.benchmarks)
     check_disk(run.folder, GIB)
     print(f"output_dir={run.folder}\nsteps={' '.join(line.split()[-1] for line in run.state_lines())}")
+    # vLLM's own words for the GPUs that one model takes; transformers loads it on one.
+    engine_args = run.plan.evaluation.model.engine_args
+    sizes = [engine_args.get(f"{kind}_parallel_size", 1) for kind in ("tensor", "pipeline", "data")]
+    print(f"evaluate_gpus={math.prod(size for size in sizes if isinstance(size, int))}")
 
 
 def check_model(name: str, key: str, revision: str | None = None) -> int:
@@ -154,23 +163,30 @@ def _cached(name: str, revision: str | None) -> Path | None:
     return None
 
 
-def _check_data(name: str, key: str) -> None:
+def _check_data(name: str, key: str, command: str = "lemma prepare with this recipe") -> None:
     if not _OFFLINE and os.environ.get("HF_DATASETS_OFFLINE", "0") != "1":
         return
     import datasets.config
-    import huggingface_hub.constants
+    from datasets.naming import camelcase_to_snakecase
 
-    # `datasets` keeps its tables under the first name, the files that it fetched lie under the second.
-    places = [
-        Path(datasets.config.HF_DATASETS_CACHE) / name.replace("/", "___").lower(),
-        Path(datasets.config.HF_DATASETS_CACHE) / name.replace("/", "___"),
-        Path(huggingface_hub.constants.HF_HUB_CACHE) / f"datasets--{name.replace('/', '--')}",
-    ]
-    if not any(place.is_dir() for place in places):
+    # Offline `datasets` reads its own tables alone: a set that `hf download` fetched does not count.
+    owner, _, own = name.rpartition("/")
+    folder = f"{owner}___{camelcase_to_snakecase(own)}" if owner else camelcase_to_snakecase(own)
+    if not (Path(datasets.config.HF_DATASETS_CACHE) / folder).is_dir():
         raise InputError(
-            f"{key}: the data set {name} is not in the cache, and HF_HUB_OFFLINE=1; on a login node run lemma prepare "
-            "with this recipe, which fetches it."
+            f"{key}: the data set {name} is not in the cache of datasets, and HF_HUB_OFFLINE=1; on a login node run "
+            f"{command}, which fetches it."
         )
+
+
+def _check_benchmarks(entries: Sequence[str | Mapping[str, Any]]) -> None:
+    from lemma_train.evaluation.benchmarks import BENCHMARKS
+
+    for entry in entries:
+        values = {"name": entry} if isinstance(entry, str) else entry
+        benchmark = BENCHMARKS.get(str(values.get("name")))
+        if benchmark is not None and benchmark.hub is not None and not (values.get("path") or values.get("source")):
+            _check_data(benchmark.hub, "benchmarks", "lemma evaluate with it")
 
 
 def _read(path: Path) -> dict[str, Any]:

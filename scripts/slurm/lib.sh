@@ -151,7 +151,7 @@ print(" ".join(str(json.load(open(sys.argv[1]))[sys.argv[2]]).split()))' "$1" "$
 }
 
 # check_recipe KIND RECIPE [--key value ...]: sets output_dir, the number of runs of an ablation, the steps of a
-# run. KIND: train, prepare, collect, evaluate, ablate, run.
+# run and the GPUs of its evaluations. KIND: train, prepare, collect, evaluate, ablate, run.
 check_recipe() {
     local kind=$1 errors said
     (($# >= 2)) || fail "no recipe was named; write: $kind.sbatch RECIPE [--key value ...]"
@@ -168,6 +168,8 @@ check_recipe() {
     output_dir=$(sed -n 's/^output_dir=//p' <<<"$said")
     # shellcheck disable=SC2034 # submit.sh reads it
     runs=$(sed -n 's/^runs=//p' <<<"$said") steps=$(sed -n 's/^steps=//p' <<<"$said")
+    # shellcheck disable=SC2034
+    evaluate_gpus=$(sed -n 's/^evaluate_gpus=//p' <<<"$said")
     [[ $output_dir == /* ]] || output_dir=$root/$output_dir
     mkdir -p "$output_dir/logs" || fail "output_dir: $output_dir cannot be written on $(uname -n)."
 }

@@ -202,7 +202,7 @@ run)
         export LEMMA_STEP
         case $LEMMA_STEP in
         train-*) pool=("${gpu[@]}" "${whole[@]}" "${options[@]}") ;;
-        evaluate-*) pool=("${gpu[@]}" "${single[@]}" "${shared[@]}") ;;
+        evaluate-*) pool=("${gpu[@]}" ${LEMMA_GPUS_PER_NODE:+--gpus-per-node=$evaluate_gpus} "${shared[@]}") ;;
         *) pool=("${cpu[@]}" "${shared[@]}") ;;
         esac
         [[ -z $last ]] || pool+=("$(after afterok "$last")" --kill-on-invalid-dep=yes)
