@@ -78,6 +78,8 @@ class Renderer:
             specials |= {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
         self._specials = sorted({t for t in specials if len(t) > 2}, key=len, reverse=True)
         self._special_begins = sorted({token[:2] for token in self._specials})
+        if self.template not in (*PROMPTS, CHAT):
+            self._check_special_tokens()
         self._check_round_trip()
 
     def prompt_text(self, instruction: str, shots: Sequence[tuple[str, str]] = ()) -> str:
@@ -239,6 +241,17 @@ class Renderer:
                 f"template: {template!r} is neither {', '.join(PROMPTS)}, {CHAT} nor a text that holds {{instruction}}."
             )
         return template.rstrip(" "), " "
+
+    def _check_special_tokens(self) -> None:
+        """In a template of one's own a special token would be read as plain text, and be other ids to every server."""
+        known = {token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special}
+        known.update(self.tokenizer.all_special_tokens)
+        spelled = next((token for token in sorted(known) if len(token) > 2 and token in self.template), None)
+        if spelled:
+            raise InputError(
+                f"template: it spells the special token {spelled!r}, which would be trained as plain text; use "
+                "template: chat, and give the format as a Jinja file with chat_template_path."
+            )
 
     def _chat(self, messages: list[dict[str, str]], **options: Any) -> str:
         return str(self.tokenizer.apply_chat_template(messages, tokenize=False, **options))

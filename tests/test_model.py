@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, ModernBertDecoderConfig, RecurrentGemmaConfig
 
 from lemma_train.errors import InputError
-from lemma_train.training.model import adapters_in_fp32, load_model, usable_attention
+from lemma_train.training.model import adapters_in_fp32, demand_plain_logits, load_model, usable_attention
 from lemma_train.training.recipe import Recipe
 from lemma_train.training.tokenizer import load_tokenizer
 
@@ -52,6 +53,22 @@ def test_a_config_that_is_not_json_is_an_error(damaged):
     (damaged / "config.json").write_text("{")
     with pytest.raises(InputError, match="model_name_or_path"):
         load(damaged)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        RecurrentGemmaConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, lru_width=32),
+        ModernBertDecoderConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2),
+    ],
+    ids=lambda config: config.model_type,
+)
+def test_a_model_whose_logits_are_not_those_of_its_head_is_refused(config):
+    """The fused heads leave out what it does to them; plain ones pass in the tests above."""
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    with pytest.raises(InputError, match="some/model .* does not take its logits straight from its vocabulary head"):
+        demand_plain_logits("some/model", model)
 
 
 def test_missing_flash_attention_falls_back_to_sdpa_with_one_warning(tiny_llama, caplog):

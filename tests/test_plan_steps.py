@@ -72,12 +72,16 @@ def test_rows_come_from_the_command_line_then_the_prepared_set_then_the_files(re
     assert counted.count == 20 and "before linting" in counted.origin
     assert counted.mean == ASSUMED_MEAN_TOKENS and counted.mean_origin == "assumed"
     assert counted.longest == 4096 and counted.padded
-    report = {"train_rows": 18, "lengths": {"min": 20, "mean": 30.5, "max": 40}}
+    made_from = recipe(written).keys_of_rows
+    report = {"train_rows": 18, "lengths": {"min": 20, "mean": 30.5, "max": 40}, "made_from": made_from}
     (tmp_path / "out" / "prepared").mkdir(parents=True)
     (tmp_path / "out" / "prepared" / "report.json").write_text(json.dumps(report))
     prepared = find_rows(recipe(written))
     assert (prepared.count, prepared.mean, prepared.longest) == (18, 30.5, 40) and prepared.padded
     assert find_rows(recipe(written), 7, 50.0).count == 7 and find_rows(recipe(written), 7).mean == 30.5
+    other = find_rows(recipe(written, max_length=50))
+    assert (other.count, other.longest, other.worst_case) == (20, 50, True)
+    assert other.origin.endswith("the prepared set is not counted, because it was made with another max_length")
     lengths = '"lengths": {"min": 1, "mean": 1, "max": 1}'
     absurd = [f'{{"train_rows": {rows}, {lengths}}}' for rows in ("0", "1.5", "true", "Infinity", "NaN", "9" * 400)]
     for damaged in ("{", "[" * 100_000, "[]", '{"train_rows": 5}', *absurd):

@@ -298,6 +298,12 @@ def test_custom_template(renderer, tokenizer, model):
     assert custom.encode("Why?", ANSWER).labels[-len(COMPLETION_IDS[model]) :] == COMPLETION_IDS[model]
 
 
+@pytest.mark.parametrize("text", ["<|im_start|>user\n{instruction}<|im_end|>\n", "{instruction}<file_sep>"])
+def test_a_template_of_ones_own_that_spells_special_tokens_is_refused(smollm2_tokenizer, text):
+    with pytest.raises(InputError, match=r"spells the special token '<.*use template: chat"):
+        Renderer(smollm2_tokenizer, text)
+
+
 def test_unknown_template_is_refused_with_the_known_names(smollm2_tokenizer):
     with pytest.raises(InputError, match=r"'lema' is neither lemma, alpaca, chat"):
         Renderer(smollm2_tokenizer, "lema")

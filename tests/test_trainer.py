@@ -10,7 +10,7 @@ from launching import SMALL, losses, run, write_recipe, write_rows
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 
 from lemma_train.template import Renderer
-from lemma_train.training import checkpoints
+from lemma_train.training import checkpoints, row_order
 from lemma_train.training.checkpoints import Course
 from lemma_train.training.plan_steps import Steps, count_steps, find_rows
 from lemma_train.training.recipe import Recipe, load_recipe
@@ -224,9 +224,22 @@ def test_packed_rows_do_not_attend_to_each_other(tiny_llama, renderer, tmp_path,
 def test_the_held_out_loss_is_an_unweighted_mean_over_tokens(tiny_llama, renderer, tmp_path):
     dataset = rows(renderer, 0.3)
     plain = plain_loss(tiny_llama, dataset.remove_columns("loss_weights"))
-    for size in (1, 3, 8):  # a mean over batches would differ between them
-        trainer = trainer_for(tiny_llama, renderer, dataset, tmp_path, per_device_eval_batch_size=size)
-        assert trainer.evaluate(dataset)["eval_loss"] == pytest.approx(float(plain), rel=1e-5)
+    for size in (1, 3, 8, 2 * len(dataset)):  # a mean over batches would differ between them
+        for drop_last in (False, True):  # which is for training: no held-out row is left out
+            keys = {"per_device_eval_batch_size": size, "dataloader_drop_last": drop_last}
+            trainer = trainer_for(tiny_llama, renderer, dataset, tmp_path, **keys)
+            assert trainer.evaluate(dataset)["eval_loss"] == pytest.approx(float(plain), rel=1e-5)
+
+
+@pytest.mark.parametrize("keys", [{}, {"label_smoothing_factor": 0.1}, {"loss_type": "dft"}], ids=str)
+def test_what_fills_up_the_last_batches_of_a_held_out_set_counts_for_nothing(tiny_llama, renderer, tmp_path, keys):
+    dataset = rows(renderer)
+    keys = {**keys, "per_device_eval_batch_size": 2}
+    trainer = trainer_for(tiny_llama, renderer, dataset, tmp_path, **keys)
+    plain = trainer.evaluate(dataset)["eval_loss"]
+    filled = row_order.filled_up(dataset, 8 * len(dataset))  # many batches without any label
+    assert len(filled) == 8 * len(dataset) and filled[: len(dataset)] == dataset[:]
+    assert trainer.evaluate(filled)["eval_loss"] == pytest.approx(plain, rel=1e-5)
 
 
 def test_tokens_are_counted_without_padding(tiny_llama, renderer, tmp_path):

@@ -67,7 +67,7 @@ def model_card(recipe: Recipe, renderer: Renderer, report: Mapping[str, Any], fi
         "",
         "## Data and training",
         "",
-        f"{report['kept']} rows, {report['supervised_tokens']} supervised tokens. {figures['steps']} steps with "
+        f"{report['train_rows']} rows, {report['supervised_tokens']} supervised tokens. {figures['steps']} steps with "
         f"{figures['global_batch']} rows each on {figures['processes']} process(es) in {figures['seconds']:.0f} s"
         + (f"; mean training loss {loss:.4f}." if loss is not None else "."),
         "",

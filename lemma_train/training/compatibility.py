@@ -49,13 +49,14 @@ _RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
             "max_grad_norm",
             "warmup_steps",
             "weight_decay",
-            "error_span_weight",
             "dataloader_num_workers",
             "hang_minutes",
         ),
         lambda value: value >= 0,
         "a number not below 0",
     ),
+    # Weights travel as whole numbers of a 65536th, in 32 bits.
+    (("error_span_weight",), lambda value: value == 0 or 0.001 <= value <= 1000, "0, or from 0.001 to 1000"),
     (("seed", "data_seed"), lambda value: 0 <= value < 2**32, "between 0 and 4294967295"),
     (
         ("adam_beta1", "adam_beta2", "lora_dropout", "label_smoothing_factor", "eval_fraction"),
@@ -122,8 +123,10 @@ def _idle_keys(recipe: Recipe) -> list[str]:
         for condition, (keys, holds) in conditions.items()
         if not holds and (given := [key for key in keys if key in recipe.given])
     ]
-    extra = recipe["model_init_kwargs"]
-    hidden = [key for key in _TOP_LEVEL_MODEL_KEYS if isinstance(extra, dict) and key in extra]
+    try:
+        hidden = [key for key in _TOP_LEVEL_MODEL_KEYS if key in recipe.model_init_kwargs]
+    except InputError as fault:
+        return [*idle, str(fault)]
     if hidden:
         idle.append(f"model_init_kwargs must not hold {', '.join(hidden)}; set the key of the recipe itself.")
     return idle
@@ -138,7 +141,7 @@ def _adapter_conflicts(recipe: Recipe, stage: int) -> list[str]:
         found.append("load_in_4bit and load_in_8bit exclude each other; keep one.")
     if stage == 3 and recipe["load_in_8bit"]:
         found.append("8-bit weights cannot be partitioned by ZeRO-3; use load_in_4bit, or ds_configs/zero2.json.")
-    if stage == 3 and recipe["load_in_4bit"] and recipe["bnb_4bit_quant_storage"] != recipe["dtype"]:
+    if stage == 3 and recipe["load_in_4bit"] and recipe["bnb_4bit_quant_storage"] != (recipe["dtype"] or "auto"):
         found.append(
             "ZeRO-3 partitions 4-bit weights only when they are stored in the model's own type; set both dtype and "
             "bnb_4bit_quant_storage to bfloat16, or use ds_configs/zero2.json."
@@ -152,7 +155,7 @@ def _precision_conflicts(recipe: Recipe, stage: int, environ: Mapping[str, str])
     found = []
     if recipe["bf16"] and recipe["fp16"]:
         found.append("bf16 and fp16 exclude each other; keep one.")
-    half = recipe["dtype"] in ("bfloat16", "float16", "auto")
+    half = recipe["dtype"] in ("bfloat16", "float16", "auto", None)  # to transformers null is auto
     if half and not recipe["use_peft"] and not stage:
         found.append(
             f"dtype: {recipe['dtype']} without DeepSpeed would leave no fp32 master weights, and updates at small "

@@ -175,7 +175,7 @@ def setting_of(
     sharding = _sharding(recipe, environ, shape)
     half = bool(recipe["bf16"] or recipe["fp16"] or (recipe["bf16"] is None and not recipe["fp16"]))
     cpu = uses_cpu(recipe, environ)
-    weight_bytes = 2 if recipe["dtype"] in ("bfloat16", "float16", "auto") else 4
+    weight_bytes = 2 if recipe["dtype"] in ("bfloat16", "float16", "auto", None) else 4
     if sharding.engine:
         weight_bytes = 2 if half else 4  # DeepSpeed casts the parameters to what it computes in
     chosen = checkpointing_of(recipe)

@@ -6,12 +6,11 @@ transformers partitions the weights while it loads them.
 """
 
 import importlib.util
-import json
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from lemma_train.errors import InputError, first_line
+from lemma_train.errors import InputError
 from lemma_train.training import launcher
 from lemma_train.training.recipe import Recipe
 from lemma_train.training.tokenizer import unreadable
@@ -62,7 +61,7 @@ def load_model(recipe: Recipe, tokenizer: "PreTrainedTokenizerBase") -> "PreTrai
         "attn_implementation": usable_attention(recipe["attn_implementation"]),
         "trust_remote_code": recipe["trust_remote_code"],
         "quantization_config": quantization,
-        **_mapping(recipe["model_init_kwargs"]),
+        **recipe.model_init_kwargs,
     }
     if quantization is not None:
         state = PartialState()
@@ -76,6 +75,7 @@ def load_model(recipe: Recipe, tokenizer: "PreTrainedTokenizerBase") -> "PreTrai
             raise
         raise InputError(unreadable(name, "model", error)) from error
     demand_every_tensor(name, loaded)
+    demand_plain_logits(name, model)
     agree_with_tokenizer(model, tokenizer)
     return model
 
@@ -96,6 +96,23 @@ def demand_every_tensor(name: str, loaded: Mapping[str, Any]) -> None:
         raise InputError(
             f"model_name_or_path: {name} lacks {len(lacking)} of the model's tensors, {lacking[0]} among them; "
             "its download may be incomplete."
+        )
+
+
+def demand_plain_logits(name: str, model: "PreTrainedModel") -> None:
+    """Refuse a model that changes its logits in a way that the fused heads (TRL's and `head`'s) leave out.
+
+    Its training would minimise the loss of another function than the saved model's own.
+
+    Raises:
+        InputError: names the model.
+    """
+    config, own = model.config.get_text_config(), getattr(model, "lm_head", None)
+    capped = any(getattr(config, key, None) for key in ("logits_soft_cap", "output_logit_soft_cap"))
+    if capped or (own is not None and own is not model.get_output_embeddings()):
+        raise InputError(
+            f"model_name_or_path: {name} ({type(model).__name__}) does not take its logits straight from its vocabulary "
+            "head, as the loss here does; train another model."
         )
 
 
@@ -126,12 +143,3 @@ def adapters_in_fp32(model: "torch.nn.Module") -> None:
     for parameter in model.parameters():
         if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
             parameter.data = parameter.data.float()
-
-
-def _mapping(value: dict[str, Any] | str | None) -> dict[str, Any]:
-    if not isinstance(value, str):
-        return value or {}
-    try:
-        return json.loads(value)
-    except ValueError as error:
-        raise InputError(f"model_init_kwargs: {value!r} is not JSON: {first_line(error)}.") from error

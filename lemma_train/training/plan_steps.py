@@ -61,6 +61,8 @@ def find_rows(recipe: Recipe, count: int | None = None, mean: float | None = Non
         InputError: `train_files` is at fault, or rows are neither counted nor known and no `max_steps` is set.
     """
     report = _report(recipe.output_dir / "prepared" / "report.json")
+    stale = _differing(report, recipe)
+    report = None if stale else report
     origin = mean_origin = "as given"
     card = None
     if count is None and report is not None:
@@ -86,6 +88,8 @@ def find_rows(recipe: Recipe, count: int | None = None, mean: float | None = Non
     padded = report is None or report["lengths"]["min"] != report["lengths"]["max"]
     if limit is not None and mean > limit:
         mean = float(limit)
+    if stale:
+        origin += f"; the prepared set is not counted, because it was made with another {', '.join(stale)}"
     if recipe["packing"] and count is not None:
         packed = math.ceil(count * mean / limit)
         origin += f"; packed into at least {packed:,} sequences of {limit:,} tokens, which are counted as the rows"
@@ -136,6 +140,14 @@ def _report(path: Path) -> dict[str, Any] | None:
         return None
     whole = type(numbers[0]) is int and all(type(n) in (int, float) and 0 < n <= MOST_ROWS for n in numbers)
     return report if whole else None
+
+
+def _differing(report: dict[str, Any] | None, recipe: Recipe) -> list[str]:
+    """Keys that were others when the rows were prepared: such a report tells nothing of this recipe's rows."""
+    if report is None:
+        return []
+    before, now = report.get("made_from"), recipe.keys_of_rows
+    return [key for key in now if not isinstance(before, dict) or before.get(key) != now[key]]
 
 
 def _count(recipe: Recipe) -> tuple[int | None, float | None, str]:

@@ -25,6 +25,7 @@ from lemma_train.training import data_report
 from lemma_train.training.lint import Linter, Tally
 from lemma_train.training.mixture import held_out, weighted_indices
 from lemma_train.training.recipe import Recipe
+from lemma_train.training.recipe_keys import ROW_KEYS
 from lemma_train.training.sources import fingerprint_of, read_sources
 from lemma_train.training.tokenise import tokenise
 
@@ -75,8 +76,7 @@ def _tokenizer_hash(renderer: Renderer) -> str:
 
 
 def _settings(recipe: Recipe) -> dict[str, Any]:
-    keys = ("max_length", "overlong", "drop_duplicates", "wrapped_rows", "error_span_weight", "eval_fraction")
-    return {key: recipe[key] for key in keys} | {"seed": recipe.data_seed}
+    return {key: recipe[key] for key in ROW_KEYS} | {"seed": recipe.data_seed}
 
 
 def prepare(recipe: Recipe, renderer: Renderer, wanted: str | None = None) -> Prepared:
@@ -206,6 +206,7 @@ def _write(recipe: Recipe, renderer: Renderer, wanted: str, folder: Path, scratc
     report = data_report.build(linter.tally, train, evaluation, renderer, supervised, marked)
     report |= {"eval_rows_in": eval_tally.rows_in, "eval_rejected": dict(eval_tally.reasons)}
     report |= {"fingerprint": wanted, "template": renderer.description(), "template_fingerprint": renderer.fingerprint}
+    report["made_from"] = recipe.keys_of_rows
     files = [file for kind in ("*.arrow", "*.json") for file in sorted(folder.rglob(kind))]
     report["files"] = {str(file.relative_to(folder)): file.stat().st_size for file in files}
     data_report.write(report, train["length"][:], folder)

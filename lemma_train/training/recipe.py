@@ -24,7 +24,7 @@ import pydantic
 from lemma_train.errors import InputError, first_line
 from lemma_train.recipe_file import check_plain, override_value, quoted, read_yaml, split_overrides
 from lemma_train.training import library_keys
-from lemma_train.training.recipe_keys import DEFAULTS, FORMER_NAMES, PATH_KEYS, REFUSED_KEYS, SETTLED_KEYS
+from lemma_train.training.recipe_keys import DEFAULTS, FORMER_NAMES, PATH_KEYS, REFUSED_KEYS, ROW_KEYS, SETTLED_KEYS
 
 if TYPE_CHECKING:
     from trl import ModelConfig, SFTConfig
@@ -123,6 +123,32 @@ class Recipe:
     def data_seed(self) -> int:
         """The seed of everything that is drawn from the rows."""
         return self["seed"] if self["data_seed"] is None else self["data_seed"]
+
+    @property
+    def model_init_kwargs(self) -> dict[str, Any]:
+        """The arguments of `from_pretrained`, which may be given as JSON text.
+
+        Raises:
+            InputError: the text is no JSON object.
+        """
+        given = self["model_init_kwargs"]
+        try:
+            read = json.loads(given) if isinstance(given, str) else given or {}
+        except ValueError as error:
+            raise InputError(f"model_init_kwargs: {given!r} is not JSON: {first_line(error)}.") from error
+        if not isinstance(read, dict):
+            raise InputError(f"model_init_kwargs: {given!r} is no mapping of arguments to values.")
+        return read
+
+    @property
+    def keys_of_rows(self) -> dict[str, Any]:
+        """What decides which rows are prepared and how long they are, as plain JSON values.
+
+        The prepared set's fingerprint says more, for which it takes the tokenizer and the files.
+        """
+        keys = ("model_name_or_path", "template", "train_files", *ROW_KEYS)
+        found = {key: self[key] for key in keys} | {"seed": self.data_seed}
+        return json.loads(json.dumps(found, default=str))
 
     @property
     def output_dir(self) -> Path:

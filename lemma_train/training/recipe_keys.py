@@ -58,6 +58,9 @@ SETTLED_KEYS = frozenset({"chat_template_path", "eos_token", "model_init_kwargs"
 # Keys that name a place on this disk: a leading ~ is the home folder.
 PATH_KEYS = ("model_name_or_path", "output_dir", "resume", "deepspeed", "chat_template_path")
 
+# What decides, beside the files, which rows are prepared and how long they are.
+ROW_KEYS = ("max_length", "overlong", "drop_duplicates", "wrapped_rows", "error_span_weight", "eval_fraction")
+
 # Defaults that differ from SFTConfig's: the library's own can hide a fault, or cost time for nothing.
 DEFAULTS = {
     "max_length": 4096,  # LEMMA trains with 4096; TRL's 1024 would drop long trajectories

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("lemma_train")
 
+# What run.json tells of the prepared rows.
+REPORTED = ("rows_in", "kept", "rejected", "train_rows", "held_out_rows", "supervised_tokens", "fingerprint")
+
 
 def train(recipe: Recipe) -> None:
     """Train, or go on training, what the recipe says, and write the results to its output folder.
@@ -210,7 +213,7 @@ def _train(
         recipe.resolved(),
         course=asdict(course),
         figures=figures,
-        data={key: prepared.report[key] for key in ("rows_in", "kept", "rejected", "supervised_tokens", "fingerprint")},
+        data={key: prepared.report[key] for key in REPORTED},
         template={**renderer.description(), "fingerprint": renderer.fingerprint},
         resumed_from=str(checkpoint) if checkpoint else None,
         wall_seconds=round(time.monotonic() - started, 1),

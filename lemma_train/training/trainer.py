@@ -128,7 +128,9 @@ class LemmaTrainer(SFTTrainer):
             loss, entropy, correct = head.summed_loss(model, inputs, *asked)
             result = loss
         if not training:
-            sums = [loss * tokens, tokens, *(tokens.new_zeros(()) if v is None else v for v in (entropy, correct))]
+            # Of a batch without labels some losses are 0 / 0.
+            summed = torch.where(tokens > 0, loss * tokens, 0.0)
+            sums = [summed, tokens, *(tokens.new_zeros(()) if v is None else v for v in (entropy, correct))]
             self._held_out = self._held_out.to(tokens.device) + torch.stack([value.double() for value in sums])
         elif entropy is not None and correct is not None:
             self.throughput.count_guesses(entropy, correct, tokens)
@@ -147,6 +149,11 @@ class LemmaTrainer(SFTTrainer):
             output.metrics[f"{metric_key_prefix}_entropy"] = entropy / max(tokens, 1.0)
             output.metrics[f"{metric_key_prefix}_mean_token_accuracy"] = correct / max(tokens, 1.0)
         return output
+
+    def get_eval_dataloader(self, eval_dataset=None):
+        """Every batch of every process is full: accelerate would repeat rows, `dataloader_drop_last` leave some out."""
+        rows = self.eval_dataset if eval_dataset is None else eval_dataset
+        return super().get_eval_dataloader(row_order.filled_up(rows, self.args.eval_batch_size * self.args.world_size))
 
     def _over_ranks(self, tensor: torch.Tensor) -> torch.Tensor:
         return self.accelerator.reduce(tensor, reduction="sum")
