@@ -158,6 +158,9 @@ def test_the_evaluations_run_in_the_python_that_is_named(tmp_path, tiny_llama):
     }
     engine = ["--overrides.evaluate.model.engine", "vllm"]
     WholeRun(tmp_path / "run.yaml", engine, print).plan.check_evaluation()  # it answers that it has vLLM
+    python.unlink()
+    with pytest.raises(InputError, match=r"evaluate_python: the file \S+ does not exist"):
+        plan.check_evaluation()
 
 
 def test_a_fingerprint_takes_no_prompt_for_a_folder(tmp_path, monkeypatch):

@@ -67,7 +67,7 @@ def test_a_model_whose_logits_are_not_those_of_its_head_is_refused(config):
     """The fused heads leave out what it does to them; plain ones pass in the tests above."""
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
-    with pytest.raises(InputError, match="some/model .* does not take its logits straight from its vocabulary head"):
+    with pytest.raises(InputError, match=r"some/model .* does not take its logits straight from its vocabulary head"):
         demand_plain_logits("some/model", model)
 
 

@@ -59,7 +59,7 @@ def test_an_epoch_of_less_than_one_step_keeps_its_rows():
 @pytest.mark.parametrize("micro_batch", [2, 4])
 @pytest.mark.parametrize(("long", "short"), [(5, 150), (50, 150), (150, 300), (200, 1000)])
 def test_no_micro_batch_takes_more_than_the_longest_rows_would(micro_batch, long, short):
-    """`lemma plan` counts micro-batches of the longest rows; transformers' own measure piles short rows up beyond it."""
+    """`lemma plan` counts micro-batches of the longest rows; transformers' measure piles short rows up beyond it."""
     lengths = [4096] * long + [short] * (256 - long)
     sampler = seeded(BatchRebalanceSampler(lengths, 256, 1, 256 // micro_batch), 1, False)
     positions = [len(made) * max(lengths[row] for row in made) for made in sampler]

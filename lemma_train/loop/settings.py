@@ -73,7 +73,7 @@ def _senseless(settings: RunSettings) -> list[str]:
         faults.append("control: it needs the collection's questions; name a recipe in collect, or set control: none.")
     faults += folder_fault("output_dir", settings.output_dir) + seed_faults(settings.seeds)
     named = {"collect": settings.collect, "train": settings.train, "evaluate": settings.evaluate}
-    named |= {"accelerate_config": settings.accelerate_config, "evaluate_python": settings.evaluate_python}
+    named["accelerate_config"] = settings.accelerate_config
     faults += [
         f"{key}: the file {path} does not exist." for key, path in named.items() if path and not Path(path).is_file()
     ]

@@ -97,6 +97,8 @@ class Plan:
         except InputError as error:
             raise InputError(f"evaluate: {self.settings.evaluate}: {error}") from error
         python = self.settings.evaluate_python or sys.executable
+        if not Path(python).is_file():
+            raise InputError(f"evaluate_python: the file {python} does not exist.")
         if self.evaluation.model.engine == "vllm" and not _has_vllm(python):
             raise InputError(
                 f"evaluate: {self.settings.evaluate} needs vLLM, which {python} does not have; name the Python of its "
@@ -184,7 +186,7 @@ def _has_vllm(python: str) -> bool:
     asked = "import importlib.util, sys; sys.exit(importlib.util.find_spec('vllm') is None)"
     try:
         return subprocess.run([python, "-c", asked], check=False).returncode == 0
-    except OSError:  # no program
+    except OSError:  # a file that is no program
         return False
 
 

@@ -111,8 +111,8 @@ def demand_plain_logits(name: str, model: "PreTrainedModel") -> None:
     capped = any(getattr(config, key, None) for key in ("logits_soft_cap", "output_logit_soft_cap"))
     if capped or (own is not None and own is not model.get_output_embeddings()):
         raise InputError(
-            f"model_name_or_path: {name} ({type(model).__name__}) does not take its logits straight from its vocabulary "
-            "head, as the loss here does; train another model."
+            f"model_name_or_path: {name} ({type(model).__name__}) does not take its logits straight from its "
+            "vocabulary head, as the loss here does; train another model."
         )
 
 
