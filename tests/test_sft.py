@@ -144,12 +144,18 @@ def test_adapters_under_zero3_with_checkpointed_activations_train_like_one_proce
         "lora_dropout": 0.0,
         "lora_target_modules": "all-linear",
         "activation_checkpointing": True,
+        "eval_files": str(write_rows(tmp_path / "held_out.jsonl", 5)),  # two processes have eight places for them
+        "eval_strategy": "steps",
+        "eval_steps": 4,
+        "per_device_eval_batch_size": 4,
     }
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     finished(run(write_recipe(tmp_path / "one", tiny_llama, per_device_train_batch_size=4, **keys)))
     finished(run(write_recipe(tmp_path / "two", tiny_llama, **keys), config="cpu_zero3.yaml"))
     assert losses(tmp_path / "two" / "out") == pytest.approx(losses(tmp_path / "one" / "out"), rel=1e-4)
+    held_out = [[e["eval_loss"] for e in metrics(tmp_path / name / "out") if "eval_loss" in e] for name in ("one", "two")]
+    assert held_out[0] and held_out[1] == pytest.approx(held_out[0], rel=1e-4)
     assert check_folder(tmp_path / "two" / "out" / "final") == []
 
 
