@@ -154,8 +154,8 @@ def test_adapters_under_zero3_with_checkpointed_activations_train_like_one_proce
     finished(run(write_recipe(tmp_path / "one", tiny_llama, per_device_train_batch_size=4, **keys)))
     finished(run(write_recipe(tmp_path / "two", tiny_llama, **keys), config="cpu_zero3.yaml"))
     assert losses(tmp_path / "two" / "out") == pytest.approx(losses(tmp_path / "one" / "out"), rel=1e-4)
-    held_out = [[e["eval_loss"] for e in metrics(tmp_path / name / "out") if "eval_loss" in e] for name in ("one", "two")]
-    assert held_out[0] and held_out[1] == pytest.approx(held_out[0], rel=1e-4)
+    one, two = ([e["eval_loss"] for e in metrics(tmp_path / n / "out") if "eval_loss" in e] for n in ("one", "two"))
+    assert one and two == pytest.approx(one, rel=1e-4)
     assert check_folder(tmp_path / "two" / "out" / "final") == []
 
 
