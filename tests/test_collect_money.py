@@ -29,6 +29,8 @@ def test_shards_share_the_budget_and_the_estimate_counts_them_all(tmp_path):
     by_task = collections.Counter(reply["task"] for reply in paid)
     assert by_task.total() - by_task["sampling"] == 3 * 3
     assert json.loads((folder / "shards" / "0-of-3" / "recipe.json").read_text())["budget"] == 9.0
+    # Noted at the prices of the day: a cheaper teacher later changes nothing of it.
+    assert sum(reply["cost"] for reply in paid if reply["task"] != "sampling") == pytest.approx(9 * 0.7)
     told = estimate(chosen)
     assert re.search(rf"^analysis +\d+ +{by_task['analysis']} ", told, re.MULTILINE), told
     assert re.search(r"answers are wrong \(measured\)", told)

@@ -42,6 +42,8 @@ def test_blocks_and_dotted_overrides(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("teacher: {engine: openai, model: m, adapter: x}", r"teacher\.adapter: a server applies no adapter"),
+        ("student: {engine: offline, extra_body: {a: 1}}", r"student\.extra_body: it goes to servers only"),
         ("sampling: {sample: 3}", r"unknown key 'sampling\.sample'; did you mean sampling\.samples\?"),
         ("samples: 3", r"unknown key 'samples'; did you mean"),
         ("sampling: {samples: three}", r"sampling\.samples: 'three' should be a valid integer"),

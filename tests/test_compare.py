@@ -198,6 +198,15 @@ def test_what_cannot_be_allowed_is_refused(pair, name):
         compare(*pair, allow=[name])
 
 
+def test_another_precision_is_a_difference_where_both_say_theirs(pair):
+    change(pair[0], lambda results: results.update(dtype="auto"))
+    compare(*pair)
+    change(pair[1], lambda results: results.update(dtype="float32"))
+    with pytest.raises(InputError, match="dtype is 'auto' in A and 'float32' in B"):
+        compare(*pair)
+    compare(*pair, allow=["decoding"])
+
+
 def test_another_seed_of_decoding_is_no_difference(pair):
     change(pair[1], lambda results: results["decoding"].update(seed=5))
     assert compare(*pair).allowed == []

@@ -17,6 +17,9 @@ def naming(body):
     )
 
 
+SPEED = ("seconds", "tokens_per_second")
+
+
 @pytest.fixture
 def asked(tmp_path, smollm2_folder, solver):  # noqa: F811
     with TeacherServer(reply=solver) as model, TeacherServer(reply=naming) as teacher:
@@ -24,7 +27,10 @@ def asked(tmp_path, smollm2_folder, solver):  # noqa: F811
         chosen = over_http(tmp_path / "run", smollm2_folder, model, teacher=block)
         evaluate(chosen)
         first = list(teacher.requests)
+        speed = [json.loads((tmp_path / "run" / "results.json").read_text())[key] for key in SPEED]
         evaluate(chosen)
+        again = [json.loads((tmp_path / "run" / "results.json").read_text())[key] for key in SPEED]
+        assert again == speed, "what the teacher took is not the model's speed"
         assert len(teacher.requests) == len(first), "the replies stand in the journal"
         yield tmp_path / "run", first
 

@@ -71,8 +71,9 @@ def test_prompts_are_the_ids_of_training_and_every_answer_is_judged(
     tmp_path, smollm2_folder, smollm2_tokenizer, questions, solver
 ):
     with TeacherServer(reply=solver) as server:
-        evaluate(over_http(tmp_path / "run", smollm2_folder, server))
+        evaluate(over_http(tmp_path / "run", smollm2_folder, server, model={"extra_body": {"top_k": 1}}))
         asked = [seen.body for seen in server.requests]
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["decoding"]["further"] == {"top_k": 1}
     renderer = Renderer(smollm2_tokenizer)
     assert sorted(body["prompt"] for body in asked) == sorted(renderer.prompt_ids(one.question) for one in questions)
     assert all(body["temperature"] == 0 for body in asked)

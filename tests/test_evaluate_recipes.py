@@ -8,7 +8,8 @@ import pytest
 from lemma_train.errors import InputError
 from lemma_train.evaluation.recipe import load_evaluate_recipe
 
-RECIPES = sorted((Path(__file__).parents[1] / "recipes" / "evaluate").glob("*.yaml"))
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted((ROOT / "recipes" / "evaluate").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -20,6 +21,18 @@ def test_a_recipe_that_ships_is_read_and_opens_with_its_command(path):
 
 def test_recipes_ship():
     assert RECIPES
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("--model.engine", "openai", "--model.adapter", "x"), "a server applies no adapter"),
+        (("--model.engine", "transformers", "--model.extra_body", "{top_k: 1}"), "extra_body: it goes to servers only"),
+    ],
+)
+def test_what_an_engine_would_not_heed_is_refused(overrides, message):
+    with pytest.raises(InputError, match=message):
+        load_evaluate_recipe(ROOT / "recipes" / "evaluate" / "smollm2_gsm8k.yaml", overrides)
 
 
 @pytest.mark.parametrize("key", ["output_dir", "model.model", "model.adapter", "model.tokenizer", "prompts"])

@@ -68,6 +68,13 @@ def test_the_control_has_the_same_questions_and_as_many_supervised_tokens(tmp_pa
         return sum(len(smollm2_tokenizer(" " + row["output"])["input_ids"]) + 1 for row in rows)
 
     assert weight == pytest.approx(completion_tokens(rows) / completion_tokens(lines), rel=1e-3) and weight > 2
+    # A row that the training drops counts for nothing.
+    with (tmp_path / "c" / "dataset.jsonl").open("a") as file:
+        file.write(json.dumps({**rows[0], "id": "long", "output": rows[0]["output"] + " Slowly." * 600}) + "\n")
+    assert write_control(tmp_path / "c", tmp_path / "control", renderer, max_length=512) == weight
+    with pytest.raises(InputError, match=r"longer than max_length \(3\)"):
+        write_control(tmp_path / "c", tmp_path / "control", renderer, max_length=3)
+    (tmp_path / "c" / "dataset.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     # Wrong parts that the loss leaves out are no supervised tokens.
     less = write_control(tmp_path / "c", tmp_path / "control", renderer, error_span_weight=0.0)
     parts = [row["output"][slice(*row["error_span"])] for row in rows if row["error_span"]]
@@ -142,6 +149,18 @@ def test_an_evaluation_that_could_not_be_run_ends_the_run_before_its_collection(
     with pytest.raises(InputError, match=message):
         run.do_all()
     assert not (tmp_path / "run").exists()
+
+
+def test_questions_that_are_trained_on_are_no_test(tmp_path, tiny_llama):
+    entry = {"source": "generated", "kind": "word_sums", "size": 8, "seed": 3, "label": "sums"}
+    keys = {"collect": {"problems": [{**PROBLEMS[0], "size": 12}]}}
+    asked = {"benchmarks": [{**entry, "seed": 0}]}  # draws what the collection draws
+    overrides = {**keys, "evaluate": asked}
+    run = WholeRun(write_run(tmp_path, tiny_llama, overrides=overrides), [], print)
+    with pytest.raises(InputError, match=r"evaluate: 8 of 8 questions are trained on, such as word_sums:.* avoid"):
+        run.do_all()
+    asked["benchmarks"][0]["avoid"] = {"size": 12, "seed": 0}
+    WholeRun(write_run(tmp_path, tiny_llama, overrides=overrides), [], print).plan.check_evaluation()
 
 
 def test_the_evaluations_run_in_the_python_that_is_named(tmp_path, tiny_llama):

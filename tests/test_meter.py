@@ -23,6 +23,16 @@ def test_each_role_has_its_prices_and_cached_tokens_theirs():
     assert meter.usage["analysis"].replies == 1 and meter.usage["analysis"].cached_tokens == 600_000
 
 
+def test_what_was_paid_stays_paid_when_prices_change():
+    meter = Meter(PRICES, None)
+    meter.count("analysis", {**usage(1_000_000, 0), "cost": 75.0})
+    meter.count("analysis", {**usage(1_000_000, 0), "cost": 0.0})  # no price was known then
+    assert meter.spent == 75.0 + 10.0
+    for damaged in ("75", None, -1.0, float("nan"), True):
+        with pytest.raises(TypeError):
+            meter.count("analysis", {**usage(1, 1), "cost": damaged})
+
+
 def test_without_a_price_for_cached_tokens_they_cost_as_others():
     assert Meter(PRICES, None).price("sampling", 1_000_000, 0, 400_000) == 1.0
 

@@ -1,5 +1,7 @@
 """The scorecard: what counts as repaired, spoiled, wrong both times or idle doubt."""
 
+from dataclasses import replace
+
 import pytest
 
 from lemma_train.evaluation.scorecard import judge, scorecard
@@ -44,6 +46,17 @@ def test_an_answer_that_reflects_has_one_of_four_outcomes(response, outcome, bef
     told = judge(response, QUESTION, "12", SOLUTION, grader)
     assert (told["outcome"], told["correct_before"]) == (outcome, before)
     assert told["reflects"] == (outcome is not None)
+
+
+def test_a_text_that_the_grader_could_not_decide_is_no_wrong_one(grader):
+    class Slow:
+        def grade(self, text, reference):
+            found = grader.grade(text, reference)
+            return replace(found, correct=False, reason="timeout") if "12." not in text else found
+
+    text = "The answer is 13. Wait, that is not right. The answer is 12."
+    assert judge(text, QUESTION, "12", None, grader)["outcome"] == "repaired"
+    assert judge(text, QUESTION, "12", None, Slow())["outcome"] is None
 
 
 def test_rates_are_over_what_they_say(grader):

@@ -99,11 +99,13 @@ class Asker:
                     # Stored as well: the same request would be refused at every start.
                     reply = Reply("")
                     stored = {"text": "", "finish_reason": "stop", "rejected": [error.reason, str(error)]}
-                usage = {
+                usage: dict[str, float] = {
                     "prompt_tokens": reply.prompt_tokens,
                     "completion_tokens": reply.completion_tokens,
                     "cached_tokens": reply.cached_tokens,
                 }
+                # At today's prices: another teacher's must not change what this one has cost.
+                usage["cost"] = self._meter.price(request.task, *usage.values())
                 stored |= {"task": request.task, "item": item, "model": self.identity, "prompt": prompt, **usage}
                 await self._journal.put(key, {**stored, "at": int(time.time())})
                 self._meter.count(request.task, usage)

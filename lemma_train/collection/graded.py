@@ -13,6 +13,7 @@ from pathlib import Path
 from lemma_train.collection.records import Attempt
 from lemma_train.collection.stage_files import Line, by_question
 from lemma_train.collection.verdicts import Verdicts
+from lemma_train.grading.grader import UNDECIDED
 from lemma_train.problems import Problem
 
 
@@ -38,14 +39,19 @@ def items(folder: Path) -> Iterator[Answered]:
 
 async def work(item: Answered, verdicts: Verdicts) -> Line:
     grade = await verdicts.of(item.problem, item.sample.record["text"])
-    attempt = replace(attempt_of(item.sample), extracted=grade.extracted, correct=grade.correct)
+    # What algebra could not decide counts as wrong where right answers are kept; here the wrong ones are.
+    undecided = grade.reason in UNDECIDED
+    correct = None if undecided else grade.correct
+    attempt = replace(attempt_of(item.sample), extracted=grade.extracted, correct=correct)
     reason = (
         "cut_off"
         if attempt.finish_reason == "length"
         else "repeats_a_sample"
         if item.repeats
+        else "undecided"
+        if undecided
         else "ungradable"
-        if grade.correct is None
+        if correct is None
         else None
     )
     return replace(item.sample, kept=reason is None, record=attempt, reason=reason, detail=grade.reason, calls=[])

@@ -22,6 +22,7 @@ from lemma_train.collection.settings import Correction, Injection
 from lemma_train.collection.stage_files import Line, by_question
 from lemma_train.collection.taxonomy import Taxonomy
 from lemma_train.collection.verdicts import Verdicts
+from lemma_train.grading.grader import UNDECIDED
 from lemma_train.problems import Problem
 
 
@@ -125,7 +126,7 @@ async def work(item: Order, teacher: Teacher, taxonomy: Taxonomy, verdicts: Verd
         steps, wrong_step, explanation = check_injection(fields, inputs)
         text, span = _joined(steps, wrong_step, problem.solution)
         grade = await verdicts.of(problem, text)
-        if grade.correct is not False:
+        if grade.correct is not False or grade.reason in UNDECIDED:
             raise ReplyFault(
                 "still_right", "The solution still ends in the right answer; carry the mistake through to the end."
             )

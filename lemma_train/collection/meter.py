@@ -5,6 +5,7 @@ request, which is held back while the requests in flight could still use up the 
 """
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -55,11 +56,15 @@ class Meter:
         self._released: asyncio.Condition | None = None
 
     def count(self, task: str, reply: Mapping[str, Any]) -> None:
-        """Add one reply, with its prompt_tokens, completion_tokens and cached_tokens."""
+        """Add one reply, with its prompt_tokens, completion_tokens and cached_tokens, and the cost that was noted."""
         if not isinstance(task, str):
             raise TypeError(f"a task is text, not {task!r}")
         usage = self.usage.setdefault(task, Usage())
-        cost = self.price(task, reply["prompt_tokens"], reply["completion_tokens"], reply["cached_tokens"])
+        # Where no price was known yet, or an older version noted none, today's count.
+        noted, sizes = reply.get("cost", 0), ("prompt_tokens", "completion_tokens", "cached_tokens")
+        if type(noted) not in (int, float) or not 0 <= noted < math.inf:
+            raise TypeError(f"a cost is a number, not {noted!r}")
+        cost = noted or self.price(task, *(reply[key] for key in sizes))
         usage.replies += 1
         usage.prompt_tokens += reply["prompt_tokens"]
         usage.cached_tokens += reply["cached_tokens"]

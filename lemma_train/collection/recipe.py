@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lemma_train.collection.mixing import Shares
-from lemma_train.collection.settings import CollectSettings
+from lemma_train.collection.settings import CollectSettings, ModelSettings
 from lemma_train.errors import InputError
 from lemma_train.llm.endpoint import address
 from lemma_train.llm.vllm_arguments import misplaced
@@ -52,6 +52,19 @@ def load_collect_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Coll
     return read_settings(CollectSettings, path, overrides, _senseless, "docs/collection_keys.md")
 
 
+def without_effect(settings: ModelSettings, role: str) -> list[str]:
+    """Keys that the engine would not heed, and that would be believed to have been: one sentence each."""
+    faults = []
+    if settings.adapter and settings.engine not in ("transformers", "vllm"):
+        faults.append(
+            f"{role}.adapter: a server applies no adapter of a recipe; serve it, and write its name there into "
+            f"{role}.model."
+        )
+    if settings.extra_body and settings.engine != "openai":
+        faults.append(f"{role}.extra_body: it goes to servers only, not to engine {settings.engine}; leave it out.")
+    return faults
+
+
 def _senseless(settings: CollectSettings) -> list[str]:
     """Values of the right type that cannot be meant."""
 
@@ -91,7 +104,7 @@ def _senseless(settings: CollectSettings) -> list[str]:
         if getattr(settings, role).engine != "offline" and not getattr(settings, role).model:
             faults.append(f"{role}.model is missing; it names the model that the engine is to use.")
     for role in ("student", "teacher"):
-        faults += misplaced(getattr(settings, role).engine_args, role)
+        faults += misplaced(getattr(settings, role).engine_args, role) + without_effect(getattr(settings, role), role)
         for url in getattr(settings, role).base_urls:
             try:
                 address(url)  # here already, because the recipe is written to disk before a server is asked

@@ -134,6 +134,9 @@ def _settings_differ(a: FinishedRun, b: FinishedRun) -> Iterable[tuple[str, str]
     versions = pair("grader_version")
     if versions[0] != versions[1]:
         yield "grader", told("grader_version", versions)
+    numbers = pair("dtype")
+    if None not in numbers and numbers[0] != numbers[1]:  # a server does not say in which it computes
+        yield "decoding", told("dtype", numbers)
     ways = [way if isinstance(way, dict) else {} for way in pair("decoding")]
     for key in sorted((ways[0].keys() | ways[1].keys()) - {"seed"}):
         values = pair(key, *ways)

@@ -6,6 +6,7 @@ Enters: a path and `--key value` arguments. Leaves: typed settings, or one messa
 from collections.abc import Sequence
 from pathlib import Path
 
+from lemma_train.collection.recipe import without_effect
 from lemma_train.evaluation.settings import NO_EFFECT, EvaluatedModel, EvaluateSettings
 from lemma_train.llm.vllm_arguments import misplaced
 from lemma_train.settings_file import folder_fault, read_settings
@@ -42,7 +43,7 @@ def _senseless(settings: EvaluateSettings) -> list[str]:
         for key in ("max_tokens", "concurrency", "timeout_seconds", "max_tries", "batch_size", "top_p"):
             if not getattr(asked, key) > 0:
                 faults.append(f"{role}.{key}: it must be above 0, it is {getattr(asked, key)}.")
-        faults += misplaced(asked.engine_args, role)
+        faults += misplaced(asked.engine_args, role) + without_effect(asked, role)
         if asked.temperature < 0:
             faults.append(f"{role}.temperature: it must not be negative, it is {asked.temperature}.")
     faults += folder_fault("output_dir", settings.output_dir)

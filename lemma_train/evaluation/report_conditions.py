@@ -13,7 +13,7 @@ from lemma_train.evaluation.marked_text import one_line
 from lemma_train.evaluation.pairing import same_questions
 from lemma_train.evaluation.report_cells import NONE, Cell, Row, Table, count
 from lemma_train.evaluation.report_tables import benchmark_names
-from lemma_train.evaluation.result_values import at
+from lemma_train.evaluation.result_values import at, number
 
 # label -> where the value stands in results.json
 _PLACES = {
@@ -24,10 +24,13 @@ _PLACES = {
     "grader version": ("grader_version",),
     **{key.replace("_", " "): ("decoding", key) for key in ("temperature", "top_p", "max_tokens", "samples")},
     **{key: ("decoding", key) for key in ("stop", "seed")},
+    "dtype": ("dtype",),
+    "further": ("decoding", "further"),
     "lemma_train": ("version",),
 }
 _COUNTS = {"seconds": ("seconds",), "tokens per second": ("tokens_per_second",)}
 _SAME = {"template_fingerprint": "prompt template", "grader_version": "version of the grader", "decoding": "decoding"}
+_SAME |= {"dtype": "precision"}
 
 
 def settings(runs: Sequence[FinishedRun]) -> Table:
@@ -68,6 +71,8 @@ def cautions(runs: Sequence[FinishedRun], published: bool = False) -> list[str]:
     if parts := _parts(runs):
         beside = "; published figures are over all of them" if published else ""
         said.append(f"Only a part of the questions was answered: {', '.join(parts)}{beside}.")
+    if any((number(at(run.results, "decoding", "samples")) or 1) > 1 for run in runs):
+        said.append("Intervals of self-correction count every sample as a question of its own, and are too narrow.")
     for run in runs:
         if run.samples is None:
             said.append(f"{run.name}: there is no samples.jsonl, so that its answers are not shown.")

@@ -70,6 +70,8 @@ class Respondent:
     ) -> None:
         self.settings, self._most_rejected = settings, most_rejected
         self._role, self._folder, self._seed = role, folder / "journal", seed
+        # Of each role its own: what a teacher of error types costs is not the model's speed.
+        self._starts = self._folder / (STARTS if role == "model" else f"{role}_{STARTS}")
         # Used only for its counts of new replies; what they cost is nobody's budget here.
         self._meter = Meter({"student": settings.prices, "teacher": settings.prices}, None)
         self._identity = identity(settings, role)
@@ -177,7 +179,7 @@ class Respondent:
             replies, completion_tokens, seconds (loading the model included).
         """
         told = {"replies": 0, "completion_tokens": 0, "seconds": 0.0}
-        file = self._folder / STARTS
+        file = self._starts
         lines = file.read_bytes().splitlines() if file.is_file() else []
         for start in [*map(_start, lines), self._start()]:
             for key in told:
@@ -204,7 +206,7 @@ class Respondent:
         if not self._replies():
             return
         try:
-            with (self._folder / STARTS).open("ab") as out:
+            with self._starts.open("ab") as out:
                 out.write(orjson.dumps(self._start()) + b"\n")
         except OSError as error:
             raise InputError(f"output_dir: {self._folder} cannot be written: {first_line(error)}.") from error

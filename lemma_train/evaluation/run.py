@@ -32,6 +32,7 @@ from lemma_train.evaluation.samples import records
 from lemma_train.evaluation.scorecard import CARD_KEYS, scorecard
 from lemma_train.evaluation.settings import EvaluatedModel, EvaluateSettings
 from lemma_train.grading.grader import GRADER_VERSION, Grader
+from lemma_train.llm.vllm_arguments import reply_arguments
 from lemma_train.template import Renderer
 from lemma_train.training.lock import claim
 from lemma_train.training.sources import iterate, read_sources
@@ -138,6 +139,10 @@ def _measured(
 def _conditions(settings: EvaluateSettings, model: EvaluatedModel, renderer: Renderer) -> dict[str, Any]:
     """What two results must share to be compared."""
     decoding = {key: getattr(model, key) for key in ("temperature", "top_p", "max_tokens", "stop")}
+    further = model.extra_body if model.engine == "openai" else {}
+    further = reply_arguments(model.engine_args) if model.engine == "vllm" else further
+    if further:
+        decoding["further"] = further
     return {
         "version": __version__,
         "name": settings.name or Path(settings.model.model).name,

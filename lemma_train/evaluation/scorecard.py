@@ -27,7 +27,7 @@ from typing import Any
 from lemma_train.evaluation.intervals import proportion
 from lemma_train.evaluation.transitions import Transition, admits_fault, find_reflection
 from lemma_train.grading.extraction import extract_answer, extract_reference, states_answer
-from lemma_train.grading.grader import Grader
+from lemma_train.grading.grader import UNDECIDED, Grader
 from lemma_train.llm.offline.diagnosis import fault_in, first_fault
 from lemma_train.llm.offline.worked_solution import WorkedSolution, as_one_answer, read_solution
 
@@ -144,7 +144,8 @@ def _before(
     """Whether the text before the reflection is right, the rule that decided, and the type of its first wrong step."""
     checked, error_type = _steps_right(found, question, right, correct is True)
     if states_answer(found.before):
-        stated = grader.grade(found.before, reference).correct
+        grade = grader.grade(found.before, reference)
+        stated = None if grade.reason in UNDECIDED else grade.correct
         if stated is not None:
             return stated, "statement", None if stated else error_type
     if checked is not None:

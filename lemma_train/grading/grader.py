@@ -20,6 +20,9 @@ GRADER_VERSION = "3"
 
 _BATCH = 32  # pairs a message; its size stays under the kernel's buffer of a pipe
 
+# Reasons of a verdict for which algebra came to no end: "wrong" is then the safe word, and no finding.
+UNDECIDED = ("timeout", "memory", "crash", "error")
+
 
 @dataclass(frozen=True)
 class Grade:

@@ -20,11 +20,18 @@ from lemma_train.whole_file import whole_file
 ROWS_FILE, SIZE_FILE = "rows.jsonl", "size.json"
 
 
-def write_control(collection: Path, out: Path, renderer: Renderer, error_span_weight: float = 1.0) -> float:
+def write_control(
+    collection: Path,
+    out: Path,
+    renderer: Renderer,
+    error_span_weight: float = 1.0,
+    max_length: int | None = None,
+) -> float:
     """Write the rows of the control; returns how often they are taken.
 
     Args:
         error_span_weight: of the training; at 0 the wrong parts of the set are not supervised, and do not count.
+        max_length: of the training, which drops longer rows.
 
     Raises:
         InputError: the collection has no row or a damaged one, or a question of the set has no worked solution.
@@ -43,8 +50,10 @@ def write_control(collection: Path, out: Path, renderer: Renderer, error_span_we
             f"control: {len(lacking)} of {len(asked)} questions have no worked solution, such as "
             f"{min(lacking)[:80]!r}; set control: none, or collect from questions with solutions."
         )
-    wanted = _tokens(rows, renderer, error_span_weight)
-    held = _tokens(map(read_row, references), renderer, error_span_weight)
+    wanted = _tokens(rows, renderer, error_span_weight, max_length)
+    held = _tokens(map(read_row, references), renderer, error_span_weight, max_length)
+    if not (wanted and held):
+        raise InputError(f"control: every row is longer than max_length ({max_length}); raise it in overrides.train.")
     weight = round(wanted / held, 4)
     out.mkdir(parents=True, exist_ok=True)
     with whole_file(out / ROWS_FILE) as stream:
@@ -84,10 +93,11 @@ def _rows(dataset: Path) -> list[Trajectory]:
     return rows
 
 
-def _tokens(rows: Iterable[Trajectory], renderer: Renderer, error_span_weight: float) -> int:
-    """Supervised tokens of all rows."""
+def _tokens(rows: Iterable[Trajectory], renderer: Renderer, error_span_weight: float, max_length: int | None) -> int:
+    """Supervised tokens of all rows that the training takes."""
     supervised = 0
     for row in rows:
         labels = renderer.encode(row.instruction, row.output, row.error_span, error_span_weight).labels
-        supervised += sum(label != IGNORED for label in labels)
+        if max_length is None or len(labels) <= max_length:
+            supervised += sum(label != IGNORED for label in labels)
     return supervised

@@ -20,6 +20,7 @@ from lemma_train.evaluation.recipe import load_evaluate_recipe
 from lemma_train.evaluation.run import choose
 from lemma_train.loop import control
 from lemma_train.loop.settings import RunSettings
+from lemma_train.problems import load_problems
 from lemma_train.recipe_file import read_yaml
 from lemma_train.template import Renderer
 from lemma_train.training.compatibility import check_recipe
@@ -93,9 +94,10 @@ class Plan:
             InputError: a benchmark is at fault, or vLLM is not where the evaluations run.
         """
         try:
-            choose(self.evaluation)
+            chosen = choose(self.evaluation)
         except InputError as error:
             raise InputError(f"evaluate: {self.settings.evaluate}: {error}") from error
+        self._demand_unseen([question.id for one in chosen for question in one.questions])
         python = self.settings.evaluate_python or sys.executable
         if not Path(python).is_file():
             raise InputError(f"evaluate_python: the file {python} does not exist.")
@@ -103,6 +105,19 @@ class Plan:
             raise InputError(
                 f"evaluate: {self.settings.evaluate} needs vLLM, which {python} does not have; name the Python of its "
                 "environment in evaluate_python, or set overrides.evaluate to {model.engine: transformers}."
+            )
+
+    def _demand_unseen(self, asked: list[str]) -> None:
+        """Generated questions of the test must not be those of the collection: two keys say which each draws."""
+        if self.collection is None:
+            return
+        entries = self.collection.problems
+        generated = [one for one in entries if isinstance(one, dict) and one.get("source") == "generated"]
+        seen = {one.id for one in load_problems(generated, self.collection.seed).problems} if generated else set()
+        if both := [name for name in asked if name in seen]:
+            raise InputError(
+                f"evaluate: {len(both)} of {len(asked)} questions are trained on, such as {both[0]}; give the "
+                "benchmark's avoid the size and the seed of the collection's problems."
             )
 
     def evaluation_folder(self, model: str) -> Path:
@@ -124,7 +139,7 @@ class Plan:
             found.append(Step("collect", (self.folder / "collect" / "dataset.jsonl",), told, command))
         if self.settings.control != "none":
             proof = tuple(self.folder / "control" / name for name in (control.ROWS_FILE, control.SIZE_FILE))
-            how = [self.training.get(key) for key in ("template", "error_span_weight")]
+            how = [self.training.get(key) for key in ("template", "error_span_weight", "max_length")]
             depends_on = [str(self.folder / "collect" / "dataset.jsonl"), self.base, *how]
             found.append(Step("control", proof, depends_on, here=self._write_control))
         found.append(self._evaluation(BASE, self.base))
@@ -159,7 +174,7 @@ class Plan:
         recipe = self.recipe_of(self._training_run(METHOD, self.seeds[0]))
         renderer = Renderer(load_tokenizer(recipe), recipe["template"])
         folders = self.folder / "collect", self.folder / "control"
-        control.write_control(*folders, renderer, recipe["error_span_weight"])
+        control.write_control(*folders, renderer, recipe["error_span_weight"], recipe["max_length"])
 
     def _evaluation(self, name: str, model: str) -> Step:
         overrides = self._evaluate_overrides(name, model)
