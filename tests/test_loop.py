@@ -9,7 +9,7 @@ from finished_runs import write_run as finished_run
 from launching import ROOT, write_recipe
 
 from lemma_train.errors import InputError
-from lemma_train.loop import summary
+from lemma_train.loop import steps, summary
 from lemma_train.loop.control import write_control
 from lemma_train.loop.fingerprint import fingerprint
 from lemma_train.loop.run import WholeRun
@@ -267,6 +267,22 @@ def test_what_was_half_trained_on_other_inputs_is_moved_aside_and_never_over_ano
 def _samples(plan, model):
     file = plan.evaluation_folder(model) / "samples.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_one_seeds_difference_carries_its_exact_p():
+    one = {"questions": 150, "difference": 4 / 150, "low": 0.007, "high": 0.053, "p": 0.125}
+    assert "+0.7 to +5.3, exact p 0.125." in summary._sentence({"over_seeds": None, "seeds": {"1": one}}, "x")[0]
+    certain = {"over_seeds": None, "seeds": {"1": {**one, "p": 1e-9}}}
+    assert "exact p below 0.001." in summary._sentence(certain, "x")[0]
+
+
+def test_another_version_of_the_grader_grades_again(tmp_path, tiny_llama, monkeypatch):
+    run = WholeRun(write_run(tmp_path, tiny_llama), [], print)
+    before = {step.name: fingerprint(step.depends_on) for step in run._steps()}
+    monkeypatch.setattr(steps, "GRADER_VERSION", "another")
+    after = {step.name: fingerprint(step.depends_on) for step in run._steps()}
+    changed = [name for name in before if before[name] != after[name]]
+    assert changed == ["collect", "evaluate-base", "evaluate-lemma_seed-7"]
 
 
 def test_the_summary_tells_what_its_intervals_are_of(tmp_path, tiny_llama):

@@ -66,7 +66,8 @@ def headline(
     if base is not None and len(runs) > 1:
         about.append(
             f"Below it: the difference from {base.name} in points, with the 95% interval of the difference, paired "
-            "question by question. A difference whose interval holds 0 may be chance."
+            "question by question. A difference whose interval holds 0 may be chance, and so may one of a handful of "
+            "questions: lemma compare tells its exact p."
         )
     if published is not None:
         for method in published.rows:

@@ -18,6 +18,7 @@ from lemma_train.collection.recipe import load_collect_recipe
 from lemma_train.errors import InputError
 from lemma_train.evaluation.recipe import load_evaluate_recipe
 from lemma_train.evaluation.run import choose
+from lemma_train.grading.grader import GRADER_VERSION
 from lemma_train.loop import control
 from lemma_train.loop.settings import RunSettings
 from lemma_train.problems import load_problems
@@ -134,7 +135,7 @@ class Plan:
         """
         found = []
         if self.collection is not None:
-            told = dataclasses.asdict(self.collection)
+            told = {**dataclasses.asdict(self.collection), "grader_version": GRADER_VERSION}
             command = _lemma("collect", str(self.settings.collect), *self._collect_overrides())
             found.append(Step("collect", (self.folder / "collect" / "dataset.jsonl",), told, command))
         if self.settings.control != "none":
@@ -179,6 +180,7 @@ class Plan:
     def _evaluation(self, name: str, model: str) -> Step:
         overrides = self._evaluate_overrides(name, model)
         told = dataclasses.asdict(load_evaluate_recipe(self.settings.evaluate, overrides))
+        told["grader_version"] = GRADER_VERSION  # verdicts of another one would be compared with these
         command = _lemma("evaluate", self.settings.evaluate, *overrides, python=self.settings.evaluate_python)
         proof = tuple(self.evaluation_folder(name) / file for file in ("results.json", "samples.jsonl"))
         return Step(f"evaluate-{name}", proof, told, command)

@@ -74,7 +74,7 @@ def _differences(pairs: Mapping[int, tuple[str, str]], folders: Mapping[str, Pat
 
 def _difference(found: Comparison) -> dict[str, Any]:
     overall = found.overall
-    return {"questions": overall.questions, "difference": overall.difference, "low": overall.low, "high": overall.high}
+    return {key: getattr(overall, key) for key in ("questions", "difference", "low", "high", "p")}
 
 
 def _repaired(results: Mapping[str, Any]) -> list[int]:
@@ -125,8 +125,13 @@ def _sentence(differences: Mapping[str, Any], against: str) -> list[str]:
     interval = f"{_points(one['low'])} to {_points(one['high'])}"
     return [
         f"Against {against}: {_points(one['difference'])} points, 95% interval over {one['questions']} questions "
-        f"{interval}. One seed: how much another seed would change is not known."
+        f"{interval}, {_exact(one['p'])}. One seed: how much another seed would change is not known."
     ]
+
+
+def _exact(p: float) -> str:
+    """McNemar's exact p, which an interval over few changed answers may contradict."""
+    return "exact p below 0.001" if p < 0.001 else f"exact p {p:.3f}"
 
 
 def _points(share: float) -> str:
