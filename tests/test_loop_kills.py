@@ -49,7 +49,7 @@ def test_killed_at_random_moments_it_ends_in_the_same_report(tiny_llama, tmp_pat
     while died < KILLS:
         process = subprocess.Popen(lemma_run(recipe, killed), cwd=ROOT, env=environment(), stderr=subprocess.DEVNULL)
         try:
-            process.wait(timeout=moments.uniform(0.05, 0.6) * seconds * min(1.0, 5 / KILLS))  # or few would be alive
+            process.wait(timeout=moments.uniform(0.05, 0.6) * seconds * min(1.0, 3 / KILLS))  # or few would be alive
             break  # it came to its end before the moment did
         except subprocess.TimeoutExpired:
             process.kill()
