@@ -7,7 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from lemma_train.template import Renderer
+from lemma_train.training.card import model_card
 from lemma_train.training.export import check_folder
+from lemma_train.training.recipe import Recipe
 
 
 @pytest.fixture
@@ -43,3 +46,12 @@ def test_a_value_that_is_not_finite_is_named(folder, value):
 
 def test_an_empty_folder_is_no_model(tmp_path):
     assert check_folder(tmp_path) == ["it holds no safetensors file"]
+
+
+def test_the_card_counts_the_rows_that_were_trained_on(smollm2_tokenizer, tmp_path):
+    """Held-out rows are kept, too, and a weight repeats rows: neither is what its supervised tokens are of."""
+    keys = {"model_name_or_path": "m", "train_files": "r.jsonl", "output_dir": str(tmp_path)}
+    report = {"kept": 100, "train_rows": 95, "supervised_tokens": 4000}
+    figures = {"steps": 3, "train_loss": 1.0, "processes": 1, "global_batch": 4, "seconds": 5.0}
+    text = model_card(Recipe(tmp_path / "r.yaml", keys), Renderer(smollm2_tokenizer), report, figures)
+    assert "95 rows, 4000 supervised tokens. 3 steps" in text
