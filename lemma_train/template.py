@@ -39,7 +39,8 @@ class Renderer:
 
     Args:
         tokenizer: a fast tokenizer with an EOS token.
-        template: `lemma`, `alpaca`, `chat` (the tokenizer's own chat template), or a text that holds `{instruction}`.
+        template: `lemma`, `alpaca`, `chat` (the tokenizer's own chat template), or a text that holds `{instruction}`:
+            the completion follows after one space, or at once where the text ends in a line break.
 
     Raises:
         InputError: the template is unknown, or the tokenizer cannot reproduce it.
@@ -240,7 +241,8 @@ class Renderer:
             raise InputError(
                 f"template: {template!r} is neither {', '.join(PROMPTS)}, {CHAT} nor a text that holds {{instruction}}."
             )
-        return template.rstrip(" "), " "
+        prompt = template.rstrip(" ")
+        return prompt, "" if prompt[-1:].isspace() else " "
 
     def _check_special_tokens(self) -> None:
         """In a template of one's own a special token would be read as plain text, and be other ids to every server."""

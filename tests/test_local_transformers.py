@@ -265,7 +265,8 @@ def test_an_adapter_changes_the_replies_as_its_merged_model_does(tiny_llama, tmp
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"model": "no/such/folder"}, "no/such/folder"),
+        ({"model": "no/such/folder"}, "there is no folder no/such/folder"),
+        ({"model": "no/model"}, "The model no/model: no folder here, and not to be had from the Hub"),
         ({"device": "cuda:7"}, "device cuda:7"),
         ({"dtype": "float8"}, "dtype must be one of"),
         ({"adapter": "nowhere"}, "adapter nowhere"),

@@ -298,6 +298,21 @@ def test_custom_template(renderer, tokenizer, model):
     assert custom.encode("Why?", ANSWER).labels[-len(COMPLETION_IDS[model]) :] == COMPLETION_IDS[model]
 
 
+def test_after_a_template_that_ends_in_a_line_break_the_answer_follows_at_once(renderer, tokenizer, model):
+    custom = Renderer(tokenizer, "Q: {instruction}\nA:\n")
+    row = custom.encode("Why?", ANSWER, (0, 5), 0.0)
+    assert tokenizer.decode(row.input_ids, skip_special_tokens=True) == "Q: Why?\nA:\nIt is 5."
+    prompt = custom.prompt_ids("Why?")
+    assert row.input_ids[: len(prompt)] == prompt and tokenizer.decode(prompt[-1]) == ":\n"
+    assert tokenizer.decode([label for label in row.labels if label != IGNORED]) == " 5." + tokenizer.eos_token
+    assert custom.fingerprint != Renderer(tokenizer, "Q: {instruction}\nA:").fingerprint
+
+
+def test_a_tokenizer_that_puts_a_space_there_refuses_a_template_that_ends_in_a_line_break(sentencepiece_like):
+    with pytest.raises(InputError, match="does not reproduce the template"):
+        Renderer(sentencepiece_like, "{instruction}\n")
+
+
 @pytest.mark.parametrize("text", ["<|im_start|>user\n{instruction}<|im_end|>\n", "{instruction}<file_sep>"])
 def test_a_template_of_ones_own_that_spells_special_tokens_is_refused(smollm2_tokenizer, text):
     with pytest.raises(InputError, match=r"spells the special token '<.*use template: chat"):

@@ -46,9 +46,17 @@ def _recipe(**keys) -> Recipe:
     return Recipe(Path("r.yaml"), keys)
 
 
-@pytest.mark.parametrize("name", ["/nowhere/model", "someone/some-model"])
-def test_a_model_that_is_not_here_is_named(name, tmp_path):
-    with pytest.raises(InputError, match="model_name_or_path"):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("/nowhere/model", r"there is no folder /nowhere/model\.$"),
+        ("someone/some-model", r"'someone/some-model' is neither a folder here nor a model that can be loaded"),
+        ("models/smollm2-135m", r"no folder models/smollm2-135m; `python scripts/get_smollm2\.py models/smollm2-135m`"),
+    ],
+)
+def test_a_model_that_is_not_here_is_named(name, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=rf"^model_name_or_path: {message}"):
         load_tokenizer(_recipe(model_name_or_path=name))
 
 

@@ -125,15 +125,18 @@ def _error_types(numbers: Mapping[str, Any], pictures: Sequence[str]) -> list[st
 def _funnel(numbers: Mapping[str, Any], pictures: Sequence[str]) -> list[str]:
     if not numbers["stages"]:
         return []
-    rows = []
+    rows, graded = [], []
     for stage in numbers["stages"]:
-        told = [f"{count:,} {name}" for name, count in stage.get("outcomes", {}).items()]
         aside = sorted(stage["reasons"].items(), key=lambda reason: (-reason[1], reason[0]))
-        told += [f"{count:,} `{name}`" for name, count in aside]
-        rows.append([stage["stage"], f"{stage['entered']:,}", f"{stage['kept']:,}", ", ".join(told)])
+        told = ", ".join(f"{count:,} `{name}`" for name, count in aside)
+        rows.append([stage["stage"], f"{stage['entered']:,}", f"{stage['kept']:,}", told])
+        if outcomes := stage.get("outcomes"):
+            verdicts = ", ".join(f"{count:,} {name}" for name, count in outcomes.items())
+            graded.append(f"Of the {sum(outcomes.values()):,} graded answers, kept or set aside: {verdicts}.")
     return [
         "## From questions to rows",
-        _table(["stage", "in", "kept", "outcomes, and items set aside by reason"], rows),
+        _table(["stage", "in", "kept", "set aside, by reason"], rows),
+        *graded,
         *_pictures(pictures, "funnel"),
     ]
 

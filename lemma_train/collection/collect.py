@@ -68,6 +68,8 @@ def collect(settings: CollectSettings, stage: str | None = None, shard: Shard | 
         if shards and shard is None:
             _join(shards, whole, settings)
         else:
+            if stage == "assembly":
+                _demand_same_recipe(whole, settings)
             # A stage that is switched off must not leave its file of an earlier recipe to the others and to the card.
             drop_stages(folder, _switched_off(settings))
         if stage != "assembly":
@@ -157,22 +159,23 @@ def _join(shards: list[Shard], whole: Path, settings: CollectSettings) -> None:
                     f"Shard {shard.number}/{shard.count} has not finished (no {stage} yet); wait for it, or start it "
                     f"again with --shard {shard.number}/{shard.count}, then join again."
                 )
-        recipe = shard.folder / "recipe.json"
-        try:
-            stored = _comparable(json.loads(recipe.read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"{recipe} is missing or damaged; run the shard again with --shard {shard.number}/{shard.count}."
-            ) from error
-        if stored != _comparable(asdict(settings)):
-            keys = [key for key in stored if stored[key] != _comparable(asdict(settings)).get(key)]
-            raise InputError(
-                f"Shard {shard.number}/{shard.count} was collected with another recipe ({', '.join(keys)}); run it "
-                "again with this one."
-            )
+        _demand_same_recipe(shard.folder, settings, f"run the shard again with --shard {shard.number}/{shard.count}")
     merge_stages([shard.folder for shard in shards], whole, _stages_of(settings))
     drop_stages(whole, _switched_off(settings))
     _write_recipe(whole, settings)
+
+
+def _demand_same_recipe(
+    folder: Path, settings: CollectSettings, mend: str = "run it without --stage; what is still true is not asked again"
+) -> None:
+    """Refuse to assemble what was collected otherwise: the data card would name models that wrote none of it."""
+    recipe, wanted = folder / "recipe.json", _comparable(asdict(settings))
+    try:
+        stored = _comparable(json.loads(recipe.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{recipe} is missing or damaged; {mend}.") from error
+    if keys := [key for key in wanted | stored if stored.get(key) != wanted.get(key)]:
+        raise InputError(f"{folder} was collected with another recipe ({', '.join(keys)}); {mend}.")
 
 
 def _comparable(values: dict[str, Any]) -> dict[str, Any]:

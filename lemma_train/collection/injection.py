@@ -126,7 +126,9 @@ async def work(item: Order, teacher: Teacher, taxonomy: Taxonomy, verdicts: Verd
         steps, wrong_step, explanation = check_injection(fields, inputs)
         text, span = _joined(steps, wrong_step, problem.solution)
         grade = await verdicts.of(problem, text)
-        if grade.correct is not False or grade.reason in UNDECIDED:
+        if grade.reason in UNDECIDED:
+            raise ReplyFault("undecided", "The final answer cannot be compared with the reference; write it plainly.")
+        if grade.correct is not False:
             raise ReplyFault(
                 "still_right", "The solution still ends in the right answer; carry the mistake through to the end."
             )

@@ -16,6 +16,7 @@ from lemma_train.errors import InputError, first_line
 from lemma_train.llm.protocol import LanguageModel
 from lemma_train.llm.vllm_arguments import reply_arguments
 from lemma_train.llm.weights import weights_fingerprint
+from lemma_train.model_names import missing_folder
 from lemma_train.template import Renderer
 
 IN_PROCESS = ("transformers", "vllm")  # engines that load the folder which `model` names
@@ -134,13 +135,14 @@ def open_renderer(settings: ModelSettings, role: Role = "student") -> Renderer |
     from transformers import AutoTokenizer
 
     key = f"{role}.tokenizer" if settings.tokenizer else f"{role}.model"
+    if missing := missing_folder(name):
+        raise InputError(f"{key}: {missing}")
     try:
         return Renderer(AutoTokenizer.from_pretrained(name), settings.template)
     except InputError as error:
         raise InputError(f"{key}: {error}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        hint = " scripts/get_smollm2.py makes the demo's." if "smollm2" in name and not Path(name).exists() else ""
-        raise InputError(f"{key}: no tokenizer can be loaded from {name!r}: {first_line(error)}{hint}") from error
+        raise InputError(f"{key}: no tokenizer can be loaded from {name!r}: {first_line(error)}") from error
 
 
 def _home(name: str) -> str:

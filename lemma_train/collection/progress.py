@@ -4,6 +4,7 @@ Enters: the lines of a stage as they are finished. Leaves: text on stderr. Nothi
 """
 
 import sys
+import threading
 import time
 from collections import Counter
 from types import TracebackType
@@ -35,6 +36,8 @@ class StageProgress:
         self._began = self._spoke = time.monotonic()
         self._bar: Any = None
         self._task: Any = None
+        self._over = threading.Event()
+        self._lock = threading.Lock()  # a log has a second thread that reads the counts
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
@@ -51,11 +54,14 @@ class StageProgress:
             )
             self._bar.start()
             self._task = self._bar.add_task(self.stage, total=self.total, told="")
+        else:
+            threading.Thread(target=self._speak, name="stage-progress", daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._over.set()
         if self._bar is not None:
             self._show()
             self._bar.stop()
@@ -64,10 +70,11 @@ class StageProgress:
 
     def finished(self, line: Line) -> None:
         """Count one item."""
-        self.done += 1
-        self.kept += line.kept
-        if not line.kept:
-            self.reasons[line.reason or "?"] += 1
+        with self._lock:
+            self.done += 1
+            self.kept += line.kept
+            if not line.kept:
+                self.reasons[line.reason or "?"] += 1
         self._show()
 
     def sent(self) -> None:
@@ -82,7 +89,16 @@ class StageProgress:
         else:
             print(f"{self.stage}: {message}", file=sys.stderr, flush=True)
 
+    def _speak(self) -> None:
+        """A batch of a local model takes minutes in which no item is finished; a log must not be silent so long."""
+        while not self._over.wait(min(1.0, LOG_SECONDS)):
+            self._show()
+
     def _show(self) -> None:
+        with self._lock:
+            self._show_counts()
+
+    def _show_counts(self) -> None:
         now = time.monotonic()
         if self._bar is not None:
             if now - self._spoke > 0.1 or self.done == self.total:
@@ -108,5 +124,5 @@ class StageProgress:
 
     def _left(self, now: float) -> str:
         if not self.done:
-            return ""
+            return f", {now - self._began:.0f} s so far"
         return f", about {(now - self._began) / self.done * (self.total - self.done) / 60:.0f} min left"

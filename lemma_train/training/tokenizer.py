@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lemma_train.errors import InputError, first_line
+from lemma_train.model_names import missing_folder
 from lemma_train.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ def load_tokenizer(recipe: Recipe) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
     name = recipe["model_name_or_path"]
+    if missing := missing_folder(name):
+        raise InputError(f"model_name_or_path: {missing}")
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             name, revision=recipe["model_revision"], trust_remote_code=recipe["trust_remote_code"]
