@@ -17,7 +17,7 @@ from test_loop import write_run
 
 pytestmark = pytest.mark.slow
 
-KILLS = int(os.environ.get("LEMMA_KILLS", "3"))
+KILLS = int(os.environ.get("LEMMA_KILLS", "2"))
 
 
 def lemma_run(recipe: Path, folder: Path, *words: str) -> list[str]:

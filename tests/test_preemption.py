@@ -19,7 +19,7 @@ from lemma_train.training.preemption import STOP_SIGNALS, StopSignals, StopToget
 
 # A dropout that must continue its random numbers, accumulation, and logs that span a stop.
 EXACTING = {
-    "max_steps": 60,
+    "max_steps": 32,
     "logging_steps": 4,
     "gradient_accumulation_steps": 2,
     "use_peft": True,
@@ -38,7 +38,7 @@ def assert_same_course(one: Path, other: Path) -> None:
     logged = [
         [told(line) for line in metrics(folder) if {"loss", "eval_loss"} & line.keys()] for folder in (one, other)
     ]
-    assert len(logged[0]) >= 15 and logged[0] == logged[1]
+    assert len(logged[0]) >= 8 and logged[0] == logged[1]
     first, second = (load_file(folder / "final" / "adapter_model.safetensors") for folder in (one, other))
     assert first.keys() == second.keys() and first
     for name, tensor in first.items():

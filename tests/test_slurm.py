@@ -18,7 +18,7 @@ from slurm_cluster import SlurmCluster, slurm  # noqa: F401 - the fixture
 pytestmark = pytest.mark.slow
 
 SCRIPTS = ROOT / "scripts" / "slurm"
-STEPS, SAVE_EVERY = 40, 10
+STEPS, SAVE_EVERY = 30, 10
 # What the jobs see beside SLURM's own variables. One thread a rank: two ranks share the machine.
 ENVIRONMENT = {
     "LEMMA_VENV": sys.prefix,
