@@ -17,7 +17,7 @@ def test_a_log_hears_of_a_stage_in_which_nothing_is_finished_yet(monkeypatch, ca
             time.sleep(0.02)
             told += capsys.readouterr().err
         assert "s so far" in told
-        shown.finished(Line("q1", "q1", 0, True))
+        shown.finished(Line("q1", "q1", 0, True, None))
         shown.finished(Line("q2", "q2", 0, False, None, "cut_off", None))
     assert capsys.readouterr().err.splitlines()[-1] == "sampling: 2 of 32; 1 kept, 1 set aside (cut_off 1)"
     time.sleep(0.2)
@@ -26,5 +26,5 @@ def test_a_log_hears_of_a_stage_in_which_nothing_is_finished_yet(monkeypatch, ca
 
 def test_a_short_stage_tells_its_end_alone(capsys):
     with StageProgress("grading", 1, Meter({}, None), "USD") as shown:
-        shown.finished(Line("q1", "q1", 0, True))
+        shown.finished(Line("q1", "q1", 0, True, None))
     assert capsys.readouterr().err == "grading: 1 of 1; 1 kept\n"
