@@ -27,9 +27,10 @@ check() {
 check ruff check
 check ruff format --check
 check mypy
-# Two at a time, since most wait for one core; the tests of a file stay together and share its models and servers.
+# The tests of a file stay together and share its models and servers. Slow ones often wait, for SLURM, a launcher or a
+# server: three of them keep two cores busy.
 check pytest -ra -n 2 --dist loadfile -m "not slow"
-check pytest -ra -n 2 --dist loadfile --no-loadscope-reorder -m slow
+check pytest -ra -n 3 --dist loadfile --no-loadscope-reorder -m slow
 if ((${#failed[@]})); then
     printf '\nFailed:\n' >&2
     printf '  %s\n' "${failed[@]}" >&2

@@ -37,7 +37,7 @@ LLAMA3_PATTERN = (
 )
 
 
-# The files that take longest begin first: two workers then end at about the same time (--no-loadscope-reorder).
+# The files that take longest begin first: the workers then end at about the same time (--no-loadscope-reorder).
 _LONGEST = (
     *("test_slurm", "test_sft", "test_preemption", "test_vllm", "test_loop_kills", "test_starts", "test_other_ranks"),
     *("test_vllm_in_process", "test_ablate", "test_first_steps", "test_collect_kills", "test_evaluate"),

@@ -33,12 +33,12 @@ def fields(reply):
     return json.loads(reply.text)
 
 
-SETS = [(kind, size) for size in (40, 300) for kind in ("word_sums", "gsm_symbolic", "gsm8k")]
+SETS = [(kind, size) for size in (40, 150) for kind in ("word_sums", "gsm_symbolic", "gsm8k")]
 
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(s, marks=[pytest.mark.slow] if s[1] == 300 else [], id=f"{s[0]}-{s[1]}") for s in SETS],
+    params=[pytest.param(s, marks=[pytest.mark.slow] if s[1] == 150 else [], id=f"{s[0]}-{s[1]}") for s in SETS],
 )
 def worked(request):
     """Problems of one kind, as (question, worked solution, answer)."""
