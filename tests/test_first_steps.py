@@ -50,11 +50,16 @@ def walk(command: Command, checkout: Path, *more: str) -> str:
 
 def test_a_table_of_ones_own_leads_to_a_model_and_a_report(checkout, tiny_llama):
     steps = [c for c in commands() if c.page == "first_steps.md" and c.words[0] in ("lemma", "accelerate")]
-    prepare, train, states, run, plan = steps
+    prepare, train, evaluate, report, states, run, plan = steps
     short = ("--model_name_or_path", str(tiny_llama), "--max_steps", "2")
     assert "rejected           0" in walk(prepare, checkout, *short)
     walk(train, checkout, *short)
     assert (checkout / "outputs/mine/final/model.safetensors").is_file()
+    walk(evaluate, checkout)
+    walk(report, checkout)
+    measured = json.loads((checkout / "outputs/evaluate/mine/results.json").read_text(encoding="utf-8"))
+    assert measured["model"] == "outputs/mine/final" and measured["benchmarks"]["test"]["questions"] == 10
+    assert (checkout / "outputs/evaluate/mine.html").is_file()
 
     assert walk(states, checkout).count("to do") == 8
     options = {
