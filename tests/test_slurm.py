@@ -14,6 +14,7 @@ import vllm_server
 import yaml
 from launching import BIN, ROOT, losses, write_recipe, write_rows
 from slurm_cluster import SlurmCluster, slurm  # noqa: F401 - the fixture
+from test_loop import write_run
 
 pytestmark = pytest.mark.slow
 
@@ -272,3 +273,16 @@ def test_a_cluster_to_try_things_on_ends_with_the_process_that_started_it(slurm)
 
 def _commands() -> list[str]:
     return subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_a_whole_run_as_a_chain_of_jobs_ends_in_its_report(slurm, tiny_llama, tmp_path):  # noqa: F811
+    recipe = write_run(tmp_path, tiny_llama)
+    logs = f"--output={tmp_path}/%x-%j.out"
+    lines = slurm.call(SCRIPTS / "submit.sh", logs, "run", recipe, **ENVIRONMENT, LEMMA_CPU_SBATCH=logs).split()
+    jobs = dict(zip(lines[::2], lines[1::2], strict=True))
+    assert [*jobs] == ["collect", "evaluate-base", "train-lemma_seed-7", "evaluate-lemma_seed-7", "report"]
+    assert slurm.wait(jobs["report"], 300)["JobState"] == "COMPLETED", said(tmp_path)
+    accuracy = json.loads((tmp_path / "run" / "summary.json").read_text())["accuracy"]
+    assert accuracy.keys() == {"base", "lemma_seed-7"} and (tmp_path / "run" / "report.html").is_file()
+    listed = subprocess.run([str(BIN / "lemma"), "run", str(recipe), "--list"], capture_output=True, text=True, cwd=ROOT)
+    assert {line.split()[0] for line in listed.stdout.splitlines()} == {"done"}
