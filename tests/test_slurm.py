@@ -284,5 +284,7 @@ def test_a_whole_run_as_a_chain_of_jobs_ends_in_its_report(slurm, tiny_llama, tm
     assert slurm.wait(jobs["report"], 300)["JobState"] == "COMPLETED", said(tmp_path)
     accuracy = json.loads((tmp_path / "run" / "summary.json").read_text())["accuracy"]
     assert accuracy.keys() == {"base", "lemma_seed-7"} and (tmp_path / "run" / "report.html").is_file()
-    listed = subprocess.run([str(BIN / "lemma"), "run", str(recipe), "--list"], capture_output=True, text=True, cwd=ROOT)
+    listed = subprocess.run(
+        [str(BIN / "lemma"), "run", str(recipe), "--list"], capture_output=True, text=True, cwd=ROOT
+    )
     assert {line.split()[0] for line in listed.stdout.splitlines()} == {"done"}
