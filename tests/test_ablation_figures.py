@@ -132,6 +132,17 @@ def test_a_measure_that_no_run_has_is_refused_with_those_that_they_have(tmp_path
         summarise(runs, endings, "gsm8k.accuracy")
 
 
+def test_a_rate_that_the_first_run_cannot_have_does_not_end_the_ablation(tmp_path):
+    runs = runs_in(tmp_path, seeds=[1])
+    finish(runs[0], 0.5)  # it reflects, but no answer was wrong before: repaired of none
+    told = summarise(runs, {runs[0].name: DONE, runs[1].name: Ending("missing")}, "sums.repair_rate")
+    assert told["best"] is None and told["missing"] == [runs[1].name] and told["cells"][0]["value"] is None
+    as_text(told, tmp_path / "a.yaml")
+    finish(runs[1], 0.5)
+    with pytest.raises(InputError, match=r"no finished run has the figure sums\.repair_rate"):
+        summarise(runs, dict.fromkeys([run.name for run in runs], DONE), "sums.repair_rate")
+
+
 def test_a_last_held_out_loss_that_is_no_number_is_not_hidden_by_an_earlier_one(tmp_path):
     (run,) = runs_in(tmp_path, seeds=[1], cells=[4])
     finish(run, 0.5, eval_loss=float("nan"))

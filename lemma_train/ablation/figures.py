@@ -88,10 +88,12 @@ def summarise(
         interval, or has no interval, as with one seed. `failed`, `missing`: names of runs.
 
     Raises:
-        InputError: runs have finished, and none of them has the figure `measure`.
+        InputError: runs have finished, and none of them has the figure `measure`, nor will one that is to come.
     """
     measured = {run.name: run_figures(run) for run in runs if endings[run.name].state == "done"}
-    if measured and all(figures.get(measure) is None for figures in measured.values()):
+    to_come = any(ending.state in ("missing", "elsewhere") for ending in endings.values())
+    none_yet = to_come and any(_is_undefined(figures, measure) for figures in measured.values())
+    if measured and not none_yet and all(figures.get(measure) is None for figures in measured.values()):
         known = {name for told in measured.values() for name, figure in told.items() if figure is not None}
         has = ", ".join(sorted(known - {"low", "high"})) or "none"
         raise InputError(
@@ -147,6 +149,13 @@ def mean_over_seeds(values: Sequence[float]) -> tuple[float, float | None, float
         return mean, None, None
     half = float(stdtrit(count - 1, 0.975)) * float(np.std(values, ddof=1)) / math.sqrt(count)
     return mean, mean - half, mean + half
+
+
+def _is_undefined(figures: Mapping[str, Any], measure: str) -> bool:
+    """Whether the run was measured, but the measure is a rate of nothing: of a model that never takes a step back no
+    rate of repair can be told, of the next cell's perhaps."""
+    benchmark = measure.rpartition(".")[0]
+    return figures.get(measure) is None and measure in figures and figures.get(f"{benchmark}.reflects") is not None
 
 
 def _cell(
