@@ -118,6 +118,17 @@ def test_an_answer_that_needs_too_much_memory_ends_and_the_next_is_graded():
         assert grader.grade_answer(*ROOT_PAIR).correct is True
 
 
+def test_where_no_worker_can_be_started_the_pair_fails_instead_of_waiting_for_ever(monkeypatch):
+    before = children()
+    with Grader(workers=1) as grader:
+        monkeypatch.setattr(sys, "executable", "/nowhere/python")
+        with pytest.raises(RuntimeError, match=r"could not be started: .*No such file"):
+            grader.submit_answer(*ROOT_PAIR).result(timeout=20)
+        monkeypatch.undo()
+        assert grader.submit_answer(*ROOT_PAIR).result(timeout=90).correct is True
+    assert children() == before
+
+
 def test_interrupts_do_not_reach_the_workers():
     before = children()
     with Grader(workers=1) as grader:

@@ -23,6 +23,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Self
 
+from lemma_train.errors import first_line
 from lemma_train.grading.equivalence import same_answer
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -85,15 +86,29 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End it at once, where there is one. No zombie and no open pipe remain."""
-        if self._process is not None and self._connection is not None:
+        if self._process is not None:
             self._process.kill()
             self._process.wait()
+        if self._connection is not None:
             self._connection.close()
         self._process = self._connection = None
 
     def _start(self) -> None:
-        self._connection, theirs = Pipe()
         self.answered = 0
+        try:
+            self._launch()
+        except OSError as error:  # no process or file is left to be had, or this Python has been moved away
+            self.kill()
+            raise RuntimeError(f"A process for grading could not be started: {first_line(error)}") from error
+        if self.outcome(_START_SECONDS) != "ready":
+            self.kill()
+            raise RuntimeError(
+                "A process for grading did not start; is math-verify installed, and memory_gib at least 0.5? "
+                "Try: python -c 'import math_verify, latex2sympy2_extended'"
+            )
+
+    def _launch(self) -> None:
+        self._connection, theirs = Pipe()
         root = str(Path(__file__).resolve().parents[2])
         arguments = [root, str(theirs.fileno()), str(os.getpid()), str(self._memory_gib)]
         # Hash seed: sympy orders some of its work by hashes; the same pair gets the same verdict every time.
@@ -107,12 +122,6 @@ class WorkerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-            )
-        if self.outcome(_START_SECONDS) != "ready":
-            self.kill()
-            raise RuntimeError(
-                "A process for grading did not start; is math-verify installed, and memory_gib at least 0.5? "
-                "Try: python -c 'import math_verify, latex2sympy2_extended'"
             )
 
 
