@@ -54,6 +54,24 @@ def test_an_endless_reply_is_cut_off():
     assert "a reply of over 16 MiB" in str(outcome)
 
 
+def test_a_connection_that_tls_refuses_is_told_in_its_own_words():
+    async def refuse(reader, writer):
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")  # a server of plain HTTP that is asked over https
+        writer.close()
+
+    async def run():
+        server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        model = OpenAIModel("teacher", [url], KEY, on_event=print, **{**LIMITS, "max_tries": 1})
+        (outcome,) = await asyncio.gather(model.generate(CHAT), return_exceptions=True)
+        await model.close()
+        server.close()
+        return str(outcome)
+
+    told = asyncio.run(run())
+    assert "SSL" in told and "operation not permitted" not in told
+
+
 def one_after_another(server, *requests):
     async def run():
         quick = {"max_tries": 1, "timeout_seconds": 0.3, "backoff_seconds": 0.01}

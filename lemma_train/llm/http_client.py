@@ -10,6 +10,7 @@ and 0.2 ms where the package builds the first request alone (`post_again`).
 """
 
 import os
+import ssl
 import urllib.request
 import zlib
 from typing import Any, NamedTuple
@@ -134,7 +135,9 @@ class _Transport(httpx2.AsyncBaseTransport):
             raise httpx2.ReadTimeout(f"no reply within {self.timeout_seconds:g} s") from error
         except aiohttp.ClientConnectorError as error:
             number = error.os_error.errno
-            reason = os.strerror(number).lower() if number and number > 0 else first_line(error.os_error)
+            # OpenSSL's numbers are none of the system's: its 1, a certificate refused, is "operation not permitted".
+            system = number and number > 0 and not isinstance(error.os_error, ssl.SSLError)
+            reason = os.strerror(number).lower() if system else first_line(error.os_error)
             raise httpx2.ConnectError(reason) from error
         except aiohttp.ServerDisconnectedError as error:
             raise httpx2.RemoteProtocolError("the connection was closed without a reply") from error
