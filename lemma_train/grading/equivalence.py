@@ -50,6 +50,7 @@ _LETTERS = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9' -]|(?<=[A-Za-z])\.)*")
 _WORD = re.compile(r"(?<![A-Za-z\\])(?:[A-Za-z]{3,}|[Nn]o(?![A-Za-z]))")
 _CHOICE = re.compile(r"\(? ?([A-Z]) ?[).:]{1,2} ")
 _ALTERNATIVES = re.compile(r"(?<![A-Za-z\\])or(?![A-Za-z])")
+_CLOCK = re.compile(r"(?<![0-9.])0[0-9]")  # "2:03" is no ratio
 _RELATION = re.compile(r"[<>]|\\(?:le|ge|lt|gt)(?![A-Za-z])")
 
 
@@ -182,15 +183,20 @@ def _sides(text: str) -> list[str]:
 
 
 def _same_one(answer: str, reference: str, algebra: Leaf | None) -> bool | None:
-    if (time := read_time(answer)) or read_time(reference):
-        return _same_time(time, read_time(reference))
+    time, wanted_time = read_time(answer), read_time(reference)
+    ratio, wanted_ratio = _ratio(answer), _ratio(reference)
+    # "10:15" alone may be either; beside "2:3" it is a ratio.
+    both_ratios = bool(ratio and wanted_ratio) and not (time and wanted_time) and not _CLOCK.search(answer + reference)
+    if (time or wanted_time) and not both_ratios:
+        return _same_time(time, wanted_time)
     if (based := read_based(answer)) or read_based(reference):
         wanted = read_based(reference)
         return based == wanted if based and wanted else (based or [answer])[0] == (wanted or [reference])[0]
     if len(reference) == 1 and (choice := _CHOICE.match(f"{answer} ")):
         return choice[1] == reference
-    if (ratio := _ratio(answer)) or _ratio(reference):
-        wanted_ratio = _ratio(reference)
+    if ratio or wanted_ratio:
+        if not all(ratio + wanted_ratio):  # "0 to 10" has no factor in common with "0 to 20"
+            return ratio == wanted_ratio
         return len(ratio) == len(wanted_ratio) and all(
             a * wanted_ratio[0] == r * ratio[0] for a, r in zip(ratio, wanted_ratio, strict=True)
         )
