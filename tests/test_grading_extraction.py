@@ -52,6 +52,11 @@ STATED = [
     ("The answer is 50%.", "50%"),
     ("The answer is (B).", "(B)"),
     ("The answer is Monday.", "Monday"),
+    ("The answer is 24 hours / 2 = 12 hours for each.", "12 hours"),
+    ("The answer is 5 pens plus 7 pens = 12 pens.", "12 pens"),
+    ("The answer is 3 boxes x $2 = $6.", "$6"),
+    ("The answer is 12 apples (5 + 7 = 12).", "12 apples"),
+    ("The answer is $12 (5 + 7 = 12).", "$12"),
     (r"The answer is \text{two lines}.", r"\text{two lines}"),
     ("The answer is x.", "x"),
     # without a statement, the last number

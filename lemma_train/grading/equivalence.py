@@ -39,6 +39,7 @@ _NAME = re.compile(
     r"|[A-Za-z](?: ?[-+] ?[A-Za-z])+|\( ?[A-Za-z](?: ?, ?[A-Za-z]){1,5} ?\)"
 )
 _COMMAND = re.compile(r"\\[A-Za-z]+")
+_TIMES = re.compile(r"(?<=[0-9]) ?[xX] ?(?=-?[0-9])")  # "3 x 4 = 12" names no x
 _MEMBER = re.compile(r"(?P<name>[A-Za-z]|\\[a-z]+) ?\\in(?![A-Za-z]) ?")
 _EMPTY = r"\emptyset"
 _SUCH_THAT = re.compile(r"\\\{ ?[A-Za-z] ?(?:\\mid|:|\|) ?(.+)\\\}")
@@ -160,7 +161,8 @@ def _without_names(answer: str, reference: str) -> tuple[str, str, bool]:
         answer, reference = _MEMBER.sub("", answer, count=1), _MEMBER.sub("", reference, count=1)
     given, wanted = _sides(answer), _sides(reference)
     if len(wanted) == 1:
-        named = len(given) == 1 or _NAME.fullmatch(given[0]) or not re.search("[A-Za-z]", _COMMAND.sub("", given[0]))
+        letters = re.search("[A-Za-z]", _TIMES.sub("", _COMMAND.sub("", given[0])))
+        named = len(given) == 1 or _NAME.fullmatch(given[0]) or not letters
         return given[-1], reference, bool(named)
     if len(given) == 1:
         if read_number(wanted[0]):  # "1/2 = 50%"

@@ -26,6 +26,7 @@ from lemma_train.grading.prose import (
     AFTERTHOUGHT,
     FORMULA,
     GOES_ON,
+    NUMBER,
     answer_in,
     bare,
     inside_of,
@@ -72,6 +73,7 @@ _HEDGE = re.compile(
 _NOTHING_SAID = re.compile(r"(?:correct|right|clear|obvious|given|found|as follows|below|above)\b", re.IGNORECASE)
 _DENIAL = re.compile(r"(?:not|never|no longer|wrong|incorrect)\b(?: (?:necessarily|really|yet))?[\s:,]*", re.IGNORECASE)
 _RATHER = re.compile(r"[,;]? (?:but(?: rather)?|it['\u2019]s|it (?:is|must be|should be)|rather|instead)\b[\s:,]*")
+_SUM_BEHIND = re.compile(r"(?<=\S) \([^()=]*=[^()]*\)$")  # "12 apples (5 + 7 = 12)"
 _CLAUSE_END = re.compile(r"[,;] (?:so|and|then|hence|thus|therefore|but|it)\b")
 _CONDITION = re.compile(r"\b(?:if|unless|had|provided)\b")
 _WRONG = (
@@ -241,6 +243,8 @@ def _unhedged(sentence: str) -> str:
 def _told(text: str) -> str | None:
     """The answer at the beginning of what follows "the answer is", up to the end of the sentence."""
     sentence = _unhedged(text)
+    if NUMBER.match(sentence):
+        sentence = _SUM_BEHIND.sub("", sentence)
     if not sentence or _NOTHING_SAID.match(sentence) or holds_box(sentence):
         return None
     if not is_prose(sentence):

@@ -50,6 +50,10 @@ _NEXT_NUMBER = re.compile(
     r"\s*(?:(?:[A-Za-z]+\.? ?){0,3}?(?:,|\b(?:and|or|to|by|plus|minus|through|nor)\b)|[A-Za-z]+\.?) ?"
     r"(?=[-+$€£\\(\[]{0,2}[0-9])"
 )
+# "24 hours / 2 = 12 hours", "5 pens plus 7 pens = 12": the number before it is a part of a sum.
+_RECKONED_ON = re.compile(
+    r"(?:(?: [A-Za-z]+){1,3}? ?[-+*/\u00d7\u00f7]|(?: [A-Za-z]+){0,3}? (?:x|plus|minus|times|and)) ?\\?[$€£]?[.0-9]"
+)
 _LIST = re.compile(rf"{NUMBER.pattern}(?:(?:, ?{NUMBER.pattern})+,)? (?:and|or) {NUMBER.pattern}")
 _RANGE = re.compile(
     rf"(?<!from )(?<![0-9A-Za-z.,)$€£])(?P<low>[$€£]?{_VALUE})(?: to | ?\u2013 ?|-)(?P<high>[$€£]?{_VALUE})"
@@ -141,6 +145,9 @@ def _with_what_belongs(number: re.Match[str], sentence: str, told: str) -> str:
     """The number at the beginning of a sentence, with its unit, or with the other numbers that are told with it."""
     if told.startswith(number[0]):
         rest = told[number.end() :]
+        result = right_side(told) if "=" in rest and _RECKONED_ON.match(rest) else None
+        if result and NUMBER.match(result):
+            return result
         if _NEXT_NUMBER.match(rest) or GOES_ON.match(rest):
             return told
         if len(rest.split()) <= 3 and not re.search("[0-9]", rest):
