@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from lemma_train.grading.boxes import find_boxes, holds_box, last_boxed
 from lemma_train.grading.prose import (
     AFTERTHOUGHT,
+    BEFORE_AMOUNT,
     FORMULA,
     GOES_ON,
     NUMBER,
@@ -270,6 +271,7 @@ def _leading_formula(rest: str) -> tuple[str, int] | None:
             closed = closing.search(rest, len(opening))
             inside = rest[len(opening) : closed.start()].strip() if closed else ""
             prose = opening == "$" and ("\n" in inside or (is_prose(inside) and "\\" not in inside))
+            prose |= opening == "$" and closed is not None and BEFORE_AMOUNT.match(rest, closed.end()) is not None
             if not closed or not inside or prose or GOES_ON.match(rest, closed.end()) or holds_box(inside):
                 return None
             return inside.rstrip(".,").strip(), closed.end()

@@ -11,7 +11,12 @@ from collections.abc import Collection
 from lemma_train.grading.notation import SCALES, clean, read_number
 from lemma_train.grading.units import UNIT_WORDS
 
-FORMULA = re.compile(r"(?<!\\)\$([^$\n]{1,300})(?<!\\)\$|\\\(([^\n]{1,300}?)\\\)|\\\[(.{1,300}?)\\\]", re.DOTALL)
+BEFORE_AMOUNT = re.compile(r"\.?[0-9]")  # a dollar sign before it closes no formula: "$5 + $7 = $12"
+FORMULA = re.compile(
+    rf"(?<!\\)\$([^$\n]{{1,300}})(?<!\\)\$(?!{BEFORE_AMOUNT.pattern})"
+    r"|\\\(([^\n]{1,300}?)\\\)|\\\[(.{1,300}?)\\\]",
+    re.DOTALL,
+)
 AFTERTHOUGHT = re.compile(
     r"(?:,? (?:because|since|as(?! well)|so|which|where|when|for|per|from|on|at|after|of the|in total|in all"
     r"|altogether)\b"
