@@ -105,10 +105,10 @@ class LocalModel:
                 continue
             answerable = []
             for waiting, row in zip(taken, rows, strict=True):
-                if isinstance(row, Rejected):
-                    waiting.reply.set_exception(row)
-                else:
+                if not isinstance(row, Rejected):
                     answerable.append((waiting, row))
+                elif not waiting.reply.done():  # cancelled meanwhile
+                    waiting.reply.set_exception(row)
             for places in batches([row for _, row in answerable], self._batch_size, self._batch_tokens):
                 batch = [answerable[place] for place in places if not answerable[place][0].reply.done()]
                 if not batch:
