@@ -7,6 +7,7 @@ import pytest
 
 from lemma_train.evaluation.intervals import (
     bootstrap,
+    clustered_proportion,
     mcnemar_exact,
     mean_proportion,
     proportion,
@@ -43,6 +44,40 @@ def test_wilson_knows_nothing_without_trials():
 
 def test_a_proportion_of_nothing_has_no_value():
     assert proportion(0, 0) == {"value": None, "low": None, "high": None, "n": 0, "k": 0}
+
+
+def test_samples_that_are_each_a_question_of_their_own_make_a_plain_proportion():
+    assert clustered_proportion([(1, 1)] * 7 + [(0, 1)] * 33 + [(0, 0)] * 9) == proportion(7, 40)
+    assert clustered_proportion([]) == clustered_proportion([(0, 0)]) == proportion(0, 0)
+
+
+@pytest.mark.parametrize("groups", [[(4, 4)] * 9, [(0, 4)] * 40, [(4, 4), (1, 4), (0, 4)]])
+def test_few_questions_and_samples_that_are_all_alike_count_as_asked_once(groups):
+    told, hits = clustered_proportion(groups), sum(group[0] for group in groups)
+    assert (told["k"], told["n"]) == (hits, 4 * len(groups))
+    assert (told["low"], told["high"]) == wilson(hits / 4, len(groups))
+
+
+def test_copies_of_one_verdict_are_worth_one_and_independent_samples_all():
+    copied = clustered_proportion([(8, 8)] * 30 + [(0, 8)] * 20)
+    once = clustered_proportion([(1, 1)] * 30 + [(0, 1)] * 20)
+    assert copied["k"] == 240 and once["k"] == 30
+    assert (copied["low"], copied["high"]) == pytest.approx((once["low"], once["high"]), abs=2e-3)
+    counts = np.random.default_rng(5).binomial(8, 0.6, size=400)
+    apart = clustered_proportion([(int(count), 8) for count in counts])
+    assert apart["high"] - apart["low"] == pytest.approx(np.subtract(*wilson(int(counts.sum()), 3200)[::-1]), rel=0.15)
+
+
+def test_intervals_of_samples_cover_what_they_claim_where_a_plain_proportion_does_not():
+    random, covered, plain = np.random.default_rng(11), 0, 0
+    for _ in range(400):
+        trials = random.integers(1, 9, size=60)
+        hits = random.binomial(trials, random.beta(0.6, 1.4, size=60))
+        told = clustered_proportion(list(zip(hits.tolist(), trials.tolist(), strict=True)))
+        low, high = wilson(int(hits.sum()), int(trials.sum()))
+        covered += told["low"] <= 0.3 <= told["high"]
+        plain += low <= 0.3 <= high
+    assert covered / 400 > 0.92 and plain / 400 < 0.8
 
 
 def test_a_mean_of_verdicts_is_a_proportion_with_wilsons_interval():

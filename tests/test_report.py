@@ -140,11 +140,7 @@ def test_runs_that_cannot_be_compared_are_named(tmp_path):
     assert "The runs differ in prompt template." in text
     assert "different numbers of questions of gsm8k" in text
     assert "The averages are over different benchmarks." in text
-    assert "differ in decoding" not in text and "too narrow" not in text
-    change = json.loads((two / "results.json").read_text())
-    change["decoding"] = {**change["decoding"], "samples": 4}
-    (two / "results.json").write_text(json.dumps(change))
-    assert "count every sample as a question of its own, and are too narrow" in report(tmp_path, one, two)
+    assert "differ in decoding" not in text
 
 
 def test_differences_are_shown_only_where_the_questions_are_the_same(tmp_path):

@@ -69,3 +69,11 @@ def test_rates_are_over_what_they_say(grader):
     assert (card["repair_rate"]["k"], card["repair_rate"]["n"]) == (3, 4)
     assert (card["spoil_rate"]["k"], card["spoil_rate"]["n"]) == (2, 2)
     assert card["repair_rate"]["low"] < 0.75 < card["repair_rate"]["high"]
+
+
+def test_samples_of_one_question_say_less_than_questions_of_their_own(grader):
+    told = judge("The answer is 13. Wait, that is not right. The answer is 12.", QUESTION, "12", SOLUTION, grader)
+    apart = scorecard([told] * 12)["repair_rate"]
+    alike = scorecard([{**told, "question_id": f"q{number % 3}"} for number in range(12)])["repair_rate"]
+    assert (apart["k"], apart["n"]) == (alike["k"], alike["n"]) == (12, 12)
+    assert alike["low"] < apart["low"] and alike["low"] == scorecard([told] * 3)["repair_rate"]["low"]

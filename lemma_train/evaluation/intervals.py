@@ -4,7 +4,7 @@ Enters: counts, or one value for each question. Leaves: plain floats and the dic
 reported. It knows no samples and no benchmarks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import NormalDist
 from typing import Any
 
@@ -17,7 +17,7 @@ FEWEST = 30  # questions for a bootstrap; with 5 its nominal 95% were seen to co
 _CELLS = 2_000_000  # of one block of draws, 16 MB
 
 
-def wilson(successes: float, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson(successes: float, trials: float, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval for a proportion; (0, 1) where nothing was tried.
 
     Unlike the normal approximation it stays inside [0, 1] and holds near 0, near 1 and for few trials (E. B. Wilson,
@@ -51,6 +51,35 @@ def proportion(successes: int, trials: int) -> dict[str, Any]:
         return {"value": None, "low": None, "high": None, "n": 0, "k": 0}
     low, high = wilson(successes, trials)
     return {"value": successes / trials, "low": low, "high": high, "n": trials, "k": successes}
+
+
+def clustered_proportion(groups: Iterable[tuple[int, int]]) -> dict[str, Any]:
+    """A proportion of samples of which several belong to one question, as reports hold it.
+
+    Args:
+        groups: for each question its successes and its trials.
+
+    Samples of one question are alike, so that 100 of 25 questions tell less than 100 of 100. The interval is Wilson's
+    for as many samples as they are worth: `n` divided by the design effect, the variance over questions of the ratio
+    beside that of independent samples (L. Kish, Survey Sampling, 1965). For fewer than 30 questions, and where all
+    samples are alike, they count as if each question had been asked once. `n` and `k` are samples.
+
+    Example:
+        >>> clustered_proportion([(1, 1), (0, 1)]) == proportion(1, 2)
+        True
+    """
+    held = np.array([group for group in groups if group[1]], dtype=np.float64).reshape(-1, 2)
+    successes, trials = (int(total) for total in held.sum(axis=0))
+    told, questions = proportion(successes, trials), len(held)
+    if questions == trials:
+        return told
+    share, worth = successes / trials, float(questions)
+    if 0 < share < 1 and questions >= FEWEST:
+        spread = held[:, 0] - share * held[:, 1]
+        design = questions / (questions - 1) * float(spread @ spread) / (trials * share * (1 - share))
+        worth = trials / max(1.0, design)
+    low, high = wilson(share * worth, worth)
+    return {**told, "low": low, "high": high}
 
 
 def mean_proportion(values: Sequence[float], seed: int = 0) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from lemma_train.evaluation.marked_text import one_line
 from lemma_train.evaluation.pairing import same_questions
 from lemma_train.evaluation.report_cells import NONE, Cell, Row, Table, count
 from lemma_train.evaluation.report_tables import benchmark_names
-from lemma_train.evaluation.result_values import at, number
+from lemma_train.evaluation.result_values import at
 
 # label -> where the value stands in results.json
 _PLACES = {
@@ -71,8 +71,6 @@ def cautions(runs: Sequence[FinishedRun], published: bool = False) -> list[str]:
     if parts := _parts(runs):
         beside = "; published figures are over all of them" if published else ""
         said.append(f"Only a part of the questions was answered: {', '.join(parts)}{beside}.")
-    if any((number(at(run.results, "decoding", "samples")) or 1) > 1 for run in runs):
-        said.append("Intervals of self-correction count every sample as a question of its own, and are too narrow.")
     for run in runs:
         if run.samples is None:
             said.append(f"{run.name}: there is no samples.jsonl, so that its answers are not shown.")

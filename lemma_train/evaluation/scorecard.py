@@ -21,17 +21,18 @@ end), `wrong_both`, `idle_doubt` (right on both sides); None where one side is u
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from lemma_train.evaluation.intervals import proportion
+from lemma_train.evaluation.intervals import clustered_proportion
 from lemma_train.evaluation.transitions import Transition, admits_fault, find_reflection
 from lemma_train.grading.extraction import extract_answer, extract_reference, states_answer
 from lemma_train.grading.grader import UNDECIDED, Grader
 from lemma_train.llm.offline.diagnosis import fault_in, first_fault
 from lemma_train.llm.offline.worked_solution import WorkedSolution, as_one_answer, read_solution
 
-CARD_KEYS = ("reflects", "outcome", "error_type", "decided_by")  # of a sample's record, what `scorecard` reads
+# Of a sample's record, what `scorecard` reads.
+CARD_KEYS = ("question_id", "reflects", "outcome", "error_type", "decided_by")
 OUTCOMES = ("repaired", "spoiled", "wrong_both", "idle_doubt")
 
 _LONGEST_CHECKED = 20_000  # characters; what is longer runs in circles and is no worked solution
@@ -96,13 +97,15 @@ def judge(
 def scorecard(samples: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The rates of self-correction over the records of `judge`.
 
+    Args:
+        samples: those with the same `question_id` are of one question; one without is of a question of its own.
+
     Returns:
-        Proportions `{"value", "low", "high", "n", "k"}` with Wilson's 95% intervals:
+        Proportions `{"value", "low", "high", "n", "k"}` of samples, with 95% intervals (`clustered_proportion`):
         `reflects` of all samples; `undecided` of those that reflect; `repaired`, `spoiled`, `wrong_both` and
         `idle_doubt` of those that reflect and are decided; `repair_rate`, repaired of wrong before; `spoil_rate`,
         spoiled of right before. `decided_by`: counts of the rules. `by_error_type`: for each type that was found
-        `reflects`, of the samples with that error, and `repair_rate`. The intervals take samples as independent,
-        which several samples of one question are not quite.
+        `reflects`, of the samples with that error, and `repair_rate`.
 
     Example:
         >>> told = scorecard([{"reflects": True, "outcome": "repaired", "error_type": "calculation_error"},
@@ -112,30 +115,40 @@ def scorecard(samples: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """
     every = list(samples)
     reflecting = [sample for sample in every if sample["reflects"]]
-    outcomes = Counter(sample["outcome"] for sample in reflecting if sample["outcome"] is not None)
-    decided = outcomes.total()
+    decided = [sample for sample in reflecting if sample["outcome"] is not None]
     types = Counter(sample["error_type"] for sample in every if sample["error_type"] is not None)
     told: dict[str, Any] = {
-        "reflects": proportion(len(reflecting), len(every)),
-        "undecided": proportion(len(reflecting) - decided, len(reflecting)),
-        **{outcome: proportion(outcomes[outcome], decided) for outcome in OUTCOMES},
-        **_rates(outcomes),
+        "reflects": _share(every, lambda sample: sample["reflects"]),
+        "undecided": _share(reflecting, lambda sample: sample["outcome"] is None),
+        **{outcome: _share(decided, lambda sample, of=outcome: sample["outcome"] == of) for outcome in OUTCOMES},
+        "repair_rate": _rate(decided, "repaired", "wrong_both"),
+        "spoil_rate": _rate(decided, "spoiled", "idle_doubt"),
         "decided_by": dict(Counter(sample["decided_by"] for sample in reflecting if sample.get("decided_by"))),
         "by_error_type": {},
     }
-    for error_type, count in types.most_common():
-        erring = [sample for sample in reflecting if sample["error_type"] == error_type]
-        rate = _rates(Counter(sample["outcome"] for sample in erring))["repair_rate"]
-        told["by_error_type"][error_type] = {"reflects": proportion(len(erring), count), "repair_rate": rate}
+    for error_type, _ in types.most_common():
+        erring = [sample for sample in every if sample["error_type"] == error_type]
+        told["by_error_type"][error_type] = {
+            "reflects": _share(erring, lambda sample: sample["reflects"]),
+            "repair_rate": _rate([sample for sample in erring if sample["reflects"]], "repaired", "wrong_both"),
+        }
     return told
 
 
-def _rates(outcomes: Mapping[str | None, int]) -> dict[str, Any]:
-    count = {outcome: outcomes.get(outcome, 0) for outcome in OUTCOMES}
-    return {
-        "repair_rate": proportion(count["repaired"], count["repaired"] + count["wrong_both"]),
-        "spoil_rate": proportion(count["spoiled"], count["spoiled"] + count["idle_doubt"]),
-    }
+def _rate(samples: Sequence[Mapping[str, Any]], outcome: str, other: str) -> dict[str, Any]:
+    """One outcome of two that share what was before the reflection."""
+    either = [sample for sample in samples if sample["outcome"] in (outcome, other)]
+    return _share(either, lambda sample: sample["outcome"] == outcome)
+
+
+def _share(samples: Sequence[Mapping[str, Any]], counts: Callable[[Mapping[str, Any]], bool]) -> dict[str, Any]:
+    """The share of samples that count, with an interval that knows which of them are of one question."""
+    groups: dict[Any, list[int]] = {}
+    for number, sample in enumerate(samples):
+        group = groups.setdefault(sample.get("question_id", number), [0, 0])
+        group[0] += counts(sample)
+        group[1] += 1
+    return clustered_proportion((successes, trials) for successes, trials in groups.values())
 
 
 def _before(
