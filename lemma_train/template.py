@@ -73,6 +73,11 @@ class Renderer:
         # the separating space, and spelling the space out as well would double it.
         first_piece = tokenizer.convert_ids_to_tokens(tokenizer("a", add_special_tokens=False)["input_ids"])[0]
         puts_boundary = first_piece.startswith(_WORD_BOUNDARY)
+        if puts_boundary and self._separator == "" and self._prompt_format is not None:
+            raise InputError(
+                "template: it ends in a line break, after which this model's tokenizer always puts a space; take the "
+                "line break off (a text after `template: |` in YAML ends in one, after `template: |-` in none)."
+            )
         self._spelled_separator = "" if puts_boundary and self._separator == " " else self._separator
         specials = set(tokenizer.all_special_tokens)
         if self._prompt_format is None:  # a chat prompt is read with every special token of the vocabulary
@@ -242,7 +247,7 @@ class Renderer:
                 f"template: {template!r} is neither {', '.join(PROMPTS)}, {CHAT} nor a text that holds {{instruction}}."
             )
         prompt = template.rstrip(" ")
-        return prompt, "" if prompt[-1:].isspace() else " "
+        return prompt, "" if prompt.endswith("\n") else " "
 
     def _check_special_tokens(self) -> None:
         """In a template of one's own a special token would be read as plain text, and be other ids to every server."""

@@ -24,7 +24,7 @@ def ablation_recipe(folder: Path, model: Path, **keys) -> Path:
     values = {
         "recipe": str(folder / "recipe.yaml"),
         "output_dir": str(folder / "cells"),
-        "grid": {"lora_r": [2, 4, 8]},
+        "grid": {"lora_r": [2, 4, 8], "learning_rate": [1.0e-3]},
         "evaluate": str(folder / "sums.yaml"),
         **keys,
     }
@@ -40,7 +40,7 @@ def ablate(recipe: Path, *words: str) -> subprocess.CompletedProcess:
 
 def test_a_failed_cell_is_named_and_the_others_go_on(tiny_llama, tmp_path):
     recipe, cells = ablation_recipe(tmp_path, tiny_llama), tmp_path / "cells"
-    failing = "lora_r-4_seed-7"
+    failing = "lora_r-4_learning_rate-0.001_seed-7"
     (cells / failing).mkdir(parents=True)
     (cells / failing / "checkpoint-2").write_text("in the way of the first checkpoint")
     done = ablate(recipe)

@@ -160,7 +160,7 @@ def test_a_run_whose_folder_cannot_be_written_fails_alone(tmp_path, tiny_llama):
         (run.folder / name).mkdir(parents=True)
     assert not ablation.train_all()
     failed = [line for line in said if "FAILED: output_dir: " in line and "cannot be written: Is a directory" in line]
-    assert len(failed) == 2 and "No cell is complete yet" in (tmp_path / "out" / "ablation.md").read_text()
+    assert len(failed) == 2 and "none is called best" in (tmp_path / "out" / "ablation.md").read_text()
     (tmp_path / "out" / "ablation.png").unlink()
     (tmp_path / "out" / "ablation.png").mkdir()
     with pytest.raises(InputError, match=r"output_dir: .*ablation\.png cannot be written: Is a directory"):

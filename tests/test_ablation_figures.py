@@ -118,7 +118,8 @@ def test_nothing_done_yet_has_a_table_and_no_best_recipe(tmp_path):
     told = summarise(runs, {run.name: Ending("missing") for run in runs}, "accuracy")
     (tmp_path / "best.yaml").write_text("of an earlier time")
     text = write_results(tmp_path, tmp_path / "a.yaml", told, runs)
-    assert told["best"] is None and "No cell is complete yet" in text and not (tmp_path / "best.yaml").exists()
+    assert told["best"] is None and "No cell has accuracy of every seed yet" in text
+    assert not (tmp_path / "best.yaml").exists()
 
 
 def test_a_measure_that_no_run_has_is_refused_with_those_that_they_have(tmp_path):
@@ -137,7 +138,7 @@ def test_a_rate_that_the_first_run_cannot_have_does_not_end_the_ablation(tmp_pat
     finish(runs[0], 0.5)  # it reflects, but no answer was wrong before: repaired of none
     told = summarise(runs, {runs[0].name: DONE, runs[1].name: Ending("missing")}, "sums.repair_rate")
     assert told["best"] is None and told["missing"] == [runs[1].name] and told["cells"][0]["value"] is None
-    as_text(told, tmp_path / "a.yaml")
+    assert "No cell has sums.repair_rate of every seed yet" in write_results(tmp_path, tmp_path / "a.yaml", told, runs)
     finish(runs[1], 0.5)
     with pytest.raises(InputError, match=r"no finished run has the figure sums\.repair_rate"):
         summarise(runs, dict.fromkeys([run.name for run in runs], DONE), "sums.repair_rate")

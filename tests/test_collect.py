@@ -165,16 +165,25 @@ def test_a_collection_is_not_assembled_under_the_name_of_another_teacher(tmp_pat
     small = [{"source": "generated", "kind": "word_sums", "size": 6}]
     collect(settings(tmp_path, problems=small))
     before = {file.name: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
-    for keys, named in (({"teacher": {"engine": "offline", "mistake_share": 0.3}}, "teacher"), ({"seed": 9}, "seed")):
-        with pytest.raises(InputError, match=rf"was collected with another recipe \({named}\); run it without --stage"):
+    other_teacher = {"engine": "openai", "model": "large", "base_urls": ["http://127.0.0.1:1/v1"]}
+    for keys, named in (
+        ({"teacher": other_teacher}, r"teacher\.engine, teacher\.model"),
+        ({"injection": {"per_question": 2}, "seed": 9}, r"injection\.per_question, seed"),
+    ):
+        with pytest.raises(InputError, match=rf"another recipe \({named}\); give the recipe .* with no --stage"):
             collect(settings(tmp_path, problems=small, **keys), stage="assembly")
     (tmp_path / "recipe.json").rename(tmp_path / "moved.json")
-    with pytest.raises(InputError, match=r"recipe\.json is missing or damaged; run it without --stage"):
+    with pytest.raises(InputError, match=r"recipe\.json is missing or damaged; collect again, with no --stage"):
         collect(settings(tmp_path, problems=small), stage="assembly")
     (tmp_path / "moved.json").rename(tmp_path / "recipe.json")
     assert {file.name: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
-    collect(settings(tmp_path, problems=small, assembly={"rows": 3}), stage="assembly")
-    assert len(rows(tmp_path)) == 3
+    moved = tmp_path.rename(tmp_path.parent / "moved")
+    earlier = json.loads((moved / "recipe.json").read_text())
+    del earlier["on_failure"], earlier["smoothing"]["enabled"]  # as a version before these keys wrote it
+    (moved / "recipe.json").write_text(json.dumps(earlier))
+    free = {"budget": 5.0, "currency": "EUR", "teacher": {"engine": "offline", "concurrency": 3}}
+    collect(settings(moved, problems=small, assembly={"rows": 3}, **free), stage="assembly")
+    assert len(rows(moved)) == 3
 
 
 def test_a_stage_that_is_switched_off_cannot_be_asked_for(tmp_path):
@@ -190,7 +199,7 @@ def test_a_shard_of_another_recipe_is_not_joined(tmp_path):
     small = [{"source": "generated", "kind": "word_sums", "size": 4}]
     collect(settings(folder, problems=small), shard=read_shard("0/2", folder))
     collect(settings(folder, problems=small, seed=9), shard=read_shard("1/2", folder))
-    with pytest.raises(InputError, match=r"1-of-2 was collected with another recipe \(seed\); .*--shard 1/2"):
+    with pytest.raises(InputError, match=r"1-of-2 was collected with another recipe \(seed\); .* with --shard 1/2"):
         collect(settings(folder, problems=small), stage="assembly")
     with pytest.raises(InputError, match="holds 2 shards; run them with --shard i/2"):
         collect(settings(folder, problems=small))

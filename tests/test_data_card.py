@@ -127,7 +127,7 @@ def test_card_tells_the_numbers_in_its_tables(collection):
         "| fix_and_continue | 10 | 0 | 20 | 30 |",
         "| `calculation_error` | 16 (40.0%) | 2 (66.7%) |",
         "| grading | 7 | 6 | 1 `empty` |",
-        "Of the 6 graded answers, kept or set aside: 1 right, 3 wrong, 2 ungraded.",
+        "Verdicts on 6 answers, kept or set aside: 1 right, 3 wrong, 2 ungraded.",
         "| student | 30 | 20 |",
         "| gsm8k.jsonl | 1,319 | 2 | 1 |",
         "| teacher | `large` |",

@@ -75,6 +75,9 @@ def test_other_verdicts_stay_what_they_are(grade, kept, reason):
 def test_an_injection_that_is_not_known_to_be_wrong_is_asked_for_again(reason):
     order = injection.Order(PROBLEM, 0, 0, "calculation_error")
     asked = Teacher(), load_taxonomy()
-    with pytest.raises(ReplyFault, match="carry the mistake through"):
+    with pytest.raises(ReplyFault, match="cannot be compared with the reference; write it plainly") as fault:
         asyncio.run(injection.work(order, *asked, Told(Grade("8", False, reason))))
+    assert fault.value.reason == "undecided"
+    with pytest.raises(ReplyFault, match="carry the mistake through"):
+        asyncio.run(injection.work(order, *asked, Told(Grade("7", True))))
     assert asyncio.run(injection.work(order, *asked, Told(Grade("8", False)))).correct is False

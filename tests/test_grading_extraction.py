@@ -60,6 +60,12 @@ STATED = [
     ("The answer is 3 boxes x $2 = $6.", "$6"),
     ("The answer is 12 apples (5 + 7 = 12).", "12 apples"),
     ("The answer is $12 (5 + 7 = 12).", "$12"),
+    ("The answer is 12 apples (5 + 7 = 12) for each child.", "12 apples"),
+    ("The answer is 3 (x = 3) or 4 (x = 4).", "3 or 4"),
+    ("The answer is 24 hours divided by 2 = 12 hours.", "12 hours"),
+    ("The answer is 3 eggs + 4 eggs = 7 eggs, with y = 2.", "7 eggs"),
+    ("The answer is 3 and 4 with sum = 7.", "3 and 4 with sum = 7"),
+    ("The answer is $18, $2 less than $20.", "$18"),
     (r"The answer is \text{two lines}.", r"\text{two lines}"),
     ("The answer is x.", "x"),
     # without a statement, the last number

@@ -210,6 +210,23 @@ def test_the_event_loop_runs_on_while_the_model_works(tiny_llama):
     assert asyncio.run(ticks_beside_an_answer()) > 20
 
 
+def test_one_that_is_cancelled_before_it_is_rejected_holds_up_no_other(tiny_llama):
+    async def one_is_cancelled():
+        model = LocalModel(str(tiny_llama), dtype="float32")
+        long, good = (
+            asyncio.create_task(model.generate(asked))
+            for asked in (Request("sampling", prompt_ids=(5,) * 1024, max_tokens=4), requests()[0])
+        )
+        await asyncio.sleep(0.1)  # both are with the thread, which loads the model
+        long.cancel()
+        try:
+            return await asyncio.wait_for(good, timeout=60)
+        finally:
+            await model.close()
+
+    assert asyncio.run(one_is_cancelled()).completion_tokens == 12
+
+
 def test_closing_ends_a_long_answer_and_the_thread(tiny_llama):
     async def close_in_the_middle():
         model = LocalModel(str(tiny_llama), dtype="float32")
@@ -265,7 +282,7 @@ def test_an_adapter_changes_the_replies_as_its_merged_model_does(tiny_llama, tmp
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"model": "no/such/folder"}, "there is no folder no/such/folder"),
+        ({"model": "no/such/folder"}, "The model no/such/folder: no folder here, and not to be had from the Hub"),
         ({"model": "no/model"}, "The model no/model: no folder here, and not to be had from the Hub"),
         ({"device": "cuda:7"}, "device cuda:7"),
         ({"dtype": "float8"}, "dtype must be one of"),

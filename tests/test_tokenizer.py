@@ -51,7 +51,7 @@ def _recipe(**keys) -> Recipe:
     [
         ("/nowhere/model", r"there is no folder /nowhere/model\.$"),
         ("someone/some-model", r"'someone/some-model' is neither a folder here nor a model that can be loaded"),
-        ("models/smollm2-135m", r"there is no folder models/smollm2-135m; `python scripts/get_smollm2\.py models/"),
+        ("models/smollm2-135m", r"there is no folder models/smollm2-135m here; in the checkout"),
     ],
 )
 def test_a_model_that_is_not_here_is_named(name, message, tmp_path, monkeypatch):

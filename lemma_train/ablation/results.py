@@ -80,7 +80,7 @@ def draw(out: IO[bytes], summary: Mapping[str, Any]) -> None:
         if cell["value"] is not None:
             axes.plot([factor * cell["value"]], [place], "o", color=colour, markersize=6)
         else:
-            axes.text(0.01, place, "no finished run", transform=axes.get_yaxis_transform(), va="center", color=_OTHER)
+            axes.text(0.01, place, f"no {measure}", transform=axes.get_yaxis_transform(), va="center", color=_OTHER)
     axes.set_yticks(range(len(cells)), [_short(cell["name"]) for cell in cells])
     axes.set_ylim(len(cells) - 0.5, -0.5)
     axes.set_xlabel(f"{measure}{' (nats a token, lower is better)' if factor == 1 else ' in %'}")
@@ -113,7 +113,7 @@ def _remarks(summary: Mapping[str, Any]) -> list[str]:
     remarks = []
     best = summary["best"]
     if best is None:
-        remarks.append("No cell is complete yet, so none is called best.")
+        remarks.append(f"No cell has {summary['measure']} of every seed yet, so none is called best.")
     elif summary["as_good"]:
         remarks.append(f"Best by its mean: {best}. Not told apart from it: {', '.join(summary['as_good'])}.")
     else:

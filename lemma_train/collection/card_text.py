@@ -132,7 +132,7 @@ def _funnel(numbers: Mapping[str, Any], pictures: Sequence[str]) -> list[str]:
         rows.append([stage["stage"], f"{stage['entered']:,}", f"{stage['kept']:,}", told])
         if outcomes := stage.get("outcomes"):
             verdicts = ", ".join(f"{count:,} {name}" for name, count in outcomes.items())
-            graded.append(f"Of the {sum(outcomes.values()):,} graded answers, kept or set aside: {verdicts}.")
+            graded.append(f"Verdicts on {sum(outcomes.values()):,} answers, kept or set aside: {verdicts}.")
     return [
         "## From questions to rows",
         _table(["stage", "in", "kept", "set aside, by reason"], rows),

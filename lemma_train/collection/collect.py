@@ -159,23 +159,40 @@ def _join(shards: list[Shard], whole: Path, settings: CollectSettings) -> None:
                     f"Shard {shard.number}/{shard.count} has not finished (no {stage} yet); wait for it, or start it "
                     f"again with --shard {shard.number}/{shard.count}, then join again."
                 )
-        _demand_same_recipe(shard.folder, settings, f"run the shard again with --shard {shard.number}/{shard.count}")
+        _demand_same_recipe(shard.folder, settings, f"--shard {shard.number}/{shard.count}")
     merge_stages([shard.folder for shard in shards], whole, _stages_of(settings))
     drop_stages(whole, _switched_off(settings))
     _write_recipe(whole, settings)
 
 
-def _demand_same_recipe(
-    folder: Path, settings: CollectSettings, mend: str = "run it without --stage; what is still true is not asked again"
-) -> None:
-    """Refuse to assemble what was collected otherwise: the data card would name models that wrote none of it."""
+def _demand_same_recipe(folder: Path, settings: CollectSettings, words: str = "no --stage") -> None:
+    """Refuse to assemble what was last worked on with another recipe: the data card would tell of the wrong one.
+
+    words: those of the command line that collect into this folder.
+    """
     recipe, wanted = folder / "recipe.json", _comparable(asdict(settings))
     try:
         stored = _comparable(json.loads(recipe.read_text(encoding="utf-8")))
+        keys = _different(stored, wanted)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{recipe} is missing or damaged; {mend}.") from error
-    if keys := [key for key in wanted | stored if stored.get(key) != wanted.get(key)]:
-        raise InputError(f"{folder} was collected with another recipe ({', '.join(keys)}); {mend}.")
+        raise InputError(f"{recipe} is missing or damaged; collect again, with {words}.") from error
+    if keys:
+        raise InputError(
+            f"{folder} was collected with another recipe ({', '.join(keys)}); give the recipe that {recipe} tells, or "
+            f"collect with this one first, with {words}, which asks (and pays) for what has changed."
+        )
+
+
+def _different(stored: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """Keys whose values differ, those of blocks as BLOCK.KEY; one that another version lacks does not count."""
+    keys = []
+    for key in stored.keys() & wanted.keys():
+        if isinstance(stored[key], dict) and isinstance(wanted[key], dict):
+            within = stored[key].keys() & wanted[key].keys()
+            keys += [f"{key}.{name}" for name in within if stored[key][name] != wanted[key][name]]
+        elif stored[key] != wanted[key]:
+            keys.append(key)
+    return sorted(keys)
 
 
 def _comparable(values: dict[str, Any]) -> dict[str, Any]:

@@ -73,6 +73,8 @@ def open_model(settings: ModelSettings, role: Role, say: Callable[[str], None]) 
         from lemma_train.llm.offline.engine import OfflineModel
 
         return OfflineModel(mistake_share=settings.mistake_share)
+    if settings.engine in IN_PROCESS and (missing := missing_folder(settings.model)):
+        raise InputError(f"{role}.model: {missing}")
     if settings.engine == "transformers":
         from lemma_train.llm.local_transformers import LocalModel
 

@@ -36,6 +36,7 @@ class StageProgress:
         self._began = self._spoke = time.monotonic()
         self._bar: Any = None
         self._task: Any = None
+        self._speaker: threading.Thread | None = None
         self._over = threading.Event()
         self._lock = threading.Lock()  # a log has a second thread that reads the counts
 
@@ -55,13 +56,16 @@ class StageProgress:
             self._bar.start()
             self._task = self._bar.add_task(self.stage, total=self.total, told="")
         else:
-            threading.Thread(target=self._speak, name="stage-progress", daemon=True).start()
+            self._speaker = threading.Thread(target=self._speak, name="stage-progress", daemon=True)
+            self._speaker.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
+        if self._speaker is not None:
+            self._speaker.join()
         if self._bar is not None:
             self._show()
             self._bar.stop()
@@ -87,7 +91,8 @@ class StageProgress:
         if self._bar is not None:
             self._bar.console.print(message, markup=False, highlight=False)
         else:
-            print(f"{self.stage}: {message}", file=sys.stderr, flush=True)
+            with self._lock:
+                print(f"{self.stage}: {message}", file=sys.stderr, flush=True)
 
     def _speak(self) -> None:
         """A batch of a local model takes minutes in which no item is finished; a log must not be silent so long."""
@@ -124,5 +129,5 @@ class StageProgress:
 
     def _left(self, now: float) -> str:
         if not self.done:
-            return f", {now - self._began:.0f} s so far"
+            return f", {now - self._began:.0f} s gone"
         return f", about {(now - self._began) / self.done * (self.total - self.done) / 60:.0f} min left"

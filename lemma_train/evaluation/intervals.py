@@ -73,12 +73,12 @@ def clustered_proportion(groups: Iterable[tuple[int, int]]) -> dict[str, Any]:
     told, questions = proportion(successes, trials), len(held)
     if questions == trials:
         return told
-    share, worth = successes / trials, float(questions)
+    share, effective = successes / trials, float(questions)  # so many independent samples would tell as much
     if 0 < share < 1 and questions >= FEWEST:
         spread = held[:, 0] - share * held[:, 1]
         design = questions / (questions - 1) * float(spread @ spread) / (trials * share * (1 - share))
-        worth = trials / max(1.0, design)
-    low, high = wilson(share * worth, worth)
+        effective = trials / max(1.0, design)
+    low, high = wilson(share * effective, effective)
     return {**told, "low": low, "high": high}
 
 

@@ -59,6 +59,12 @@ def open_prompts(model: EvaluatedModel, other_template: str) -> Renderer:
         )
     trained = trained_template(model)
     if trained and trained.get("fingerprint") != renderer.fingerprint and other_template == "refuse":
+        if trained.get("template") == model.template:
+            raise InputError(
+                f"model.template: {model.model} was trained with this template as another tokenizer or an earlier "
+                f"version rendered it ({trained.get('fingerprint')}, here {renderer.fingerprint}); set other_template: "
+                "allow if that is meant, or train again."
+            )
         raise InputError(
             f"model.template: {model.model} was trained with the template {trained.get('template')!r} "
             f"({trained.get('fingerprint')}), this evaluation would use {model.template!r} ({renderer.fingerprint}); "

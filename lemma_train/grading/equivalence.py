@@ -39,7 +39,8 @@ _NAME = re.compile(
     r"|[A-Za-z](?: ?[-+] ?[A-Za-z])+|\( ?[A-Za-z](?: ?, ?[A-Za-z]){1,5} ?\)"
 )
 _COMMAND = re.compile(r"\\[A-Za-z]+")
-_TIMES = re.compile(r"(?<=[0-9]) ?[xX] ?(?=-?[0-9])")  # "3 x 4 = 12" names no x
+# "3 x 4 = 12" names no x, "50% of 24 = 12" nothing.
+_TIMES = re.compile(r"(?<=[0-9)%]) ?(?:[xX]|of(?= )) ?(?=[-($.]*[0-9])")
 _MEMBER = re.compile(r"(?P<name>[A-Za-z]|\\[a-z]+) ?\\in(?![A-Za-z]) ?")
 _EMPTY = r"\emptyset"
 _SUCH_THAT = re.compile(r"\\\{ ?[A-Za-z] ?(?:\\mid|:|\|) ?(.+)\\\}")
@@ -188,7 +189,8 @@ def _same_one(answer: str, reference: str, algebra: Leaf | None) -> bool | None:
     time, wanted_time = read_time(answer), read_time(reference)
     ratio, wanted_ratio = _ratio(answer), _ratio(reference)
     # "10:15" alone may be either; beside "2:3" it is a ratio.
-    both_ratios = bool(ratio and wanted_ratio) and not (time and wanted_time) and not _CLOCK.search(answer + reference)
+    both_times = (time and wanted_time) or _CLOCK.search(f"{answer} {reference}")
+    both_ratios = bool(ratio and wanted_ratio) and not both_times
     if (time or wanted_time) and not both_ratios:
         return _same_time(time, wanted_time)
     if (based := read_based(answer)) or read_based(reference):

@@ -74,7 +74,7 @@ _HEDGE = re.compile(
 _NOTHING_SAID = re.compile(r"(?:correct|right|clear|obvious|given|found|as follows|below|above)\b", re.IGNORECASE)
 _DENIAL = re.compile(r"(?:not|never|no longer|wrong|incorrect)\b(?: (?:necessarily|really|yet))?[\s:,]*", re.IGNORECASE)
 _RATHER = re.compile(r"[,;]? (?:but(?: rather)?|it['\u2019]s|it (?:is|must be|should be)|rather|instead)\b[\s:,]*")
-_SUM_BEHIND = re.compile(r"(?<=\S) \([^()=]*=[^()]*\)$")  # "12 apples (5 + 7 = 12)"
+_SUM_BEHIND = re.compile(r"(?<=\S) \([^()=]*=[^()]*\)(?![^\s.,;:])")  # "12 apples (5 + 7 = 12)"
 _CLAUSE_END = re.compile(r"[,;] (?:so|and|then|hence|thus|therefore|but|it)\b")
 _CONDITION = re.compile(r"\b(?:if|unless|had|provided)\b")
 _WRONG = (
@@ -270,9 +270,10 @@ def _leading_formula(rest: str) -> tuple[str, int] | None:
         if rest.startswith(opening):
             closed = closing.search(rest, len(opening))
             inside = rest[len(opening) : closed.start()].strip() if closed else ""
-            prose = opening == "$" and ("\n" in inside or (is_prose(inside) and "\\" not in inside))
-            prose |= opening == "$" and closed is not None and BEFORE_AMOUNT.match(rest, closed.end()) is not None
-            if not closed or not inside or prose or GOES_ON.match(rest, closed.end()) or holds_box(inside):
+            if not closed or not inside or GOES_ON.match(rest, closed.end()) or holds_box(inside):
+                return None
+            dollars = "\n" in inside or (is_prose(inside) and "\\" not in inside)
+            if opening == "$" and (dollars or BEFORE_AMOUNT.match(rest, closed.end())):
                 return None
             return inside.rstrip(".,").strip(), closed.end()
     return None

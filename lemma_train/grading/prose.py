@@ -20,7 +20,8 @@ FORMULA = re.compile(
 AFTERTHOUGHT = re.compile(
     r"(?:,? (?:because|since|as(?! well)|so|which|where|when|for|per|from|on|at|after|of the|in total|in all"
     r"|altogether)\b"
-    r"|,? (?:(?:and|but) )?(?:not|rather than|instead of|unlike)\b|,? (?:but|though|although|however|while)\b).*"
+    r"|,? (?:(?:and|but) )?(?:not|rather than|instead of|unlike)\b|,? (?:but|though|although|however|while)\b"
+    r"|,? \\?[$€£]?[0-9][0-9.,]* (?:[a-z]+ )?(?:more|less|fewer) than\b).*"
 )
 _PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z][a-z]{2,}(?![A-Za-z])")
 GOES_ON = re.compile(r"\s*(?:,|\b(?:and|or) (?=[-+$\\(\[0-9])|\\%|%|[-+=*/^:])")
@@ -57,7 +58,8 @@ _NEXT_NUMBER = re.compile(
 )
 # "24 hours / 2 = 12 hours", "5 pens plus 7 pens = 12": the number before it is a part of a sum.
 _RECKONED_ON = re.compile(
-    r"(?:(?: [A-Za-z]+){1,3}? ?[-+*/\u00d7\u00f7]|(?: [A-Za-z]+){0,3}? (?:x|plus|minus|times|and)) ?\\?[$€£]?[.0-9]"
+    r"(?:(?: [A-Za-z]+){1,3}? ?[-+*/\u00d7\u00f7]"
+    r"|(?: [A-Za-z]+){0,3}? (?:x|plus|minus|times|(?:divided|multiplied) by)) ?\\?[$€£]?[.0-9]"
 )
 _LIST = re.compile(rf"{NUMBER.pattern}(?:(?:, ?{NUMBER.pattern})+,)? (?:and|or) {NUMBER.pattern}")
 _RANGE = re.compile(
@@ -148,11 +150,13 @@ def answer_in(sentence: str) -> str | None:
 
 def _with_what_belongs(number: re.Match[str], sentence: str, told: str) -> str:
     """The number at the beginning of a sentence, with its unit, or with the other numbers that are told with it."""
+    if "=" in sentence and _RECKONED_ON.match(sentence, number.end()):
+        head = sentence.partition(", ")[0]
+        result = AFTERTHOUGHT.sub("", right_side(head if "=" in head else sentence) or "").strip()
+        if NUMBER.match(result):
+            return result
     if told.startswith(number[0]):
         rest = told[number.end() :]
-        result = right_side(told) if "=" in rest and _RECKONED_ON.match(rest) else None
-        if result and NUMBER.match(result):
-            return result
         if _NEXT_NUMBER.match(rest) or GOES_ON.match(rest):
             return told
         if len(rest.split()) <= 3 and not re.search("[0-9]", rest):

@@ -135,7 +135,7 @@ class _Transport(httpx2.AsyncBaseTransport):
             raise httpx2.ReadTimeout(f"no reply within {self.timeout_seconds:g} s") from error
         except aiohttp.ClientConnectorError as error:
             number = error.os_error.errno
-            # OpenSSL's numbers are none of the system's: its 1, a certificate refused, is "operation not permitted".
+            # OpenSSL's numbers are none of the system's, where 1 is "operation not permitted".
             system = number and number > 0 and not isinstance(error.os_error, ssl.SSLError)
             reason = os.strerror(number).lower() if system else first_line(error.os_error)
             raise httpx2.ConnectError(reason) from error

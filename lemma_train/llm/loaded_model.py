@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lemma_train.errors import InputError, first_line
 from lemma_train.llm.protocol import Rejected, Reply, Request
-from lemma_train.model_names import missing_folder
 
 if TYPE_CHECKING:
     from lemma_train.llm.decoding import Row
@@ -129,8 +128,6 @@ def load(name: str, dtype: str, device: str, adapter: str | None) -> LoadedModel
 
     if not sys.stderr.isatty():
         disable_progress_bar()  # a log has no use for a bar of the weights
-    if missing := missing_folder(name):
-        raise InputError(f"The model: {missing}")
     if dtype not in _DTYPES:
         raise InputError(f"dtype must be one of {', '.join(_DTYPES)}; it is {dtype!r}.")
     if device == "auto":

@@ -20,6 +20,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from lemma_train.errors import InputError, user_errors_exit_with_2
+from lemma_train.model_names import missing_folder
 
 GIB = 1 << 30
 # Bytes a parameter that DeepSpeed writes for full fine-tuning: fp32 weights, Adam's two moments, and bf16 weights.
@@ -122,6 +123,8 @@ def check_model(name: str, key: str, revision: str | None = None) -> int:
         >>> check_model("models/smollm2-135m", "model_name_or_path")   # doctest: +SKIP
         538090408
     """
+    if missing := missing_folder(name):
+        raise InputError(f"{key}: on {os.uname().nodename} {missing}")
     folder = Path(name).expanduser()
     if not folder.is_dir():
         cached = _cached(name, revision)
