@@ -21,7 +21,7 @@ end), `wrong_both`, `idle_doubt` (right on both sides); None where one side is u
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lemma_train.evaluation.intervals import clustered_proportion
@@ -118,9 +118,9 @@ def scorecard(samples: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     decided = [sample for sample in reflecting if sample["outcome"] is not None]
     types = Counter(sample["error_type"] for sample in every if sample["error_type"] is not None)
     told: dict[str, Any] = {
-        "reflects": _share(every, lambda sample: sample["reflects"]),
-        "undecided": _share(reflecting, lambda sample: sample["outcome"] is None),
-        **{outcome: _share(decided, lambda sample, of=outcome: sample["outcome"] == of) for outcome in OUTCOMES},
+        "reflects": _share(every, "reflects", True),
+        "undecided": _share(reflecting, "outcome", None),
+        **{outcome: _share(decided, "outcome", outcome) for outcome in OUTCOMES},
         "repair_rate": _rate(decided, "repaired", "wrong_both"),
         "spoil_rate": _rate(decided, "spoiled", "idle_doubt"),
         "decided_by": dict(Counter(sample["decided_by"] for sample in reflecting if sample.get("decided_by"))),
@@ -129,7 +129,7 @@ def scorecard(samples: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     for error_type, _ in types.most_common():
         erring = [sample for sample in every if sample["error_type"] == error_type]
         told["by_error_type"][error_type] = {
-            "reflects": _share(erring, lambda sample: sample["reflects"]),
+            "reflects": _share(erring, "reflects", True),
             "repair_rate": _rate([sample for sample in erring if sample["reflects"]], "repaired", "wrong_both"),
         }
     return told
@@ -138,15 +138,15 @@ def scorecard(samples: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 def _rate(samples: Sequence[Mapping[str, Any]], outcome: str, other: str) -> dict[str, Any]:
     """One outcome of two that share what was before the reflection."""
     either = [sample for sample in samples if sample["outcome"] in (outcome, other)]
-    return _share(either, lambda sample: sample["outcome"] == outcome)
+    return _share(either, "outcome", outcome)
 
 
-def _share(samples: Sequence[Mapping[str, Any]], counts: Callable[[Mapping[str, Any]], bool]) -> dict[str, Any]:
-    """The share of samples that count, with an interval that knows which of them are of one question."""
+def _share(samples: Sequence[Mapping[str, Any]], key: str, value: Any) -> dict[str, Any]:
+    """The share of samples with this value, and an interval that knows which of them are of one question."""
     groups: dict[Any, list[int]] = {}
     for number, sample in enumerate(samples):
         group = groups.setdefault(sample.get("question_id", number), [0, 0])
-        group[0] += counts(sample)
+        group[0] += sample[key] == value
         group[1] += 1
     return clustered_proportion((successes, trials) for successes, trials in groups.values())
 

@@ -136,8 +136,10 @@ class _Transport(httpx2.AsyncBaseTransport):
         except aiohttp.ClientConnectorError as error:
             number = error.os_error.errno
             # OpenSSL's numbers are none of the system's, where 1 is "operation not permitted".
-            system = number and number > 0 and not isinstance(error.os_error, ssl.SSLError)
-            reason = os.strerror(number).lower() if system else first_line(error.os_error)
+            if number and number > 0 and not isinstance(error.os_error, ssl.SSLError):
+                reason = os.strerror(number).lower()
+            else:
+                reason = first_line(error.os_error)
             raise httpx2.ConnectError(reason) from error
         except aiohttp.ServerDisconnectedError as error:
             raise httpx2.RemoteProtocolError("the connection was closed without a reply") from error
