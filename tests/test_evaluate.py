@@ -200,7 +200,7 @@ def test_several_samples_give_pass_and_majority(tmp_path, smollm2_folder, solver
         ({"benchmarks": ["gsm9k"]}, r"gsm8k"),
         ({"benchmarks": [ENTRY, ENTRY]}, r"stands twice"),
         ({"model": {"engine": "openai", "model": "m"}}, r"model\.tokenizer is missing"),
-        ({"model": {"model": "nowhere/at/all"}}, r"model\.model: there is no folder nowhere/at/all\."),
+        ({"model": {"model": "nowhere/at/all"}}, r"model\.model: there is no folder nowhere/at/all "),
         ({"probe": {"path": "missing.jsonl"}}, r"probe\.path"),
         ({"sample": 3}, r"unknown key 'sample'; did you mean samples\?"),
     ],
