@@ -111,7 +111,6 @@ def test_a_teacher_behind_vllm_follows_the_schemas_and_every_reply_is_judged(
         vllm_server,
         smollm2_folder,
         teacher={"max_tokens": 256},
-        problems=[{"source": "generated", "kind": "word_sums", "size": 4}],
         sampling={"samples": 1},
         attempts=2,
     )
