@@ -179,6 +179,10 @@ def test_a_model_trained_with_another_prompt_is_refused(tmp_path, smollm2_folder
         chosen = over_http(tmp_path / "run", folder, server)
         with pytest.raises(InputError, match=r"model\.template: .* was trained with the template 'alpaca'"):
             evaluate(chosen)
+        # The same text with another separator or BOS: naming it once more would be no help.
+        (folder / "run.json").write_text(json.dumps({"template": {"template": "lemma", "fingerprint": "0" * 16}}))
+        with pytest.raises(InputError, match=r"with this template as another tokenizer or an earlier version rendered"):
+            evaluate(chosen)
         assert not server.requests
         evaluate(over_http(tmp_path / "run", folder, server, other_template="allow"))
 
