@@ -88,7 +88,7 @@ class SlurmCluster:
         line = self.call("scontrol", "-o", "show", "job", job)
         return dict(re.findall(r"(?:^| )([A-Za-z:/]+)=(\S*)", line.splitlines()[0]))
 
-    def wait(self, job: str, seconds: float = 180) -> dict[str, str]:
+    def wait(self, job: str, seconds: float = 600) -> dict[str, str]:
         """Wait until a job has ended for good; what SLURM knows about it then."""
         deadline = time.monotonic() + seconds
         while (found := self.show(job))["JobState"] not in _ENDED:

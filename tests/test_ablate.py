@@ -76,7 +76,7 @@ def test_a_stop_makes_a_checkpoint_and_the_next_start_goes_on_from_it(tiny_llama
     folder = tmp_path / "cells" / "lora_r-2_seed-7"
     command = [str(BIN / "lemma"), "ablate", str(recipe)]
     process = subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not ((folder / "metrics.jsonl").exists() and len(metrics(folder)) >= 3):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
@@ -98,7 +98,7 @@ def test_a_killed_ablation_leaves_no_run_behind(tiny_llama, tmp_path):
     recipe = ablation_recipe(tmp_path, tiny_llama, grid={"lora_r": [2]}, overrides={"max_steps": 100_000})
     folder = tmp_path / "cells" / "lora_r-2_seed-7"
     process = subprocess.Popen([str(BIN / "lemma"), "ablate", str(recipe)], cwd=ROOT, env=environment())
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not (folder / "metrics.jsonl").exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)

@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
-READY_SECONDS = 300  # about 50 s on two idle cores
+READY_SECONDS = 600  # about 50 s on two idle cores
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _end(process: subprocess.Popen) -> None:
     pytest.fail(f"processes of vLLM's server (group {process.pid}) could not be ended")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def vllm_server(smollm2_folder: Path) -> Iterator[VllmServer]:
     """SmolLM2-135M-Instruct behind vLLM. Import this fixture where it is wanted, and mark the tests slow."""
     if not PYTHON.is_file():
