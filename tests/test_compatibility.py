@@ -10,6 +10,7 @@ from lemma_train.training.recipe import load_recipe
 
 DEEPSPEED = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_CONFIG_FILE": "none"}
 PEFT = {"use_peft": True}
+SPLIT = {"ACCELERATE_USE_PARALLELISM_CONFIG": "true"}
 
 
 @pytest.fixture
@@ -117,6 +118,8 @@ CONFLICTS = {
     "bad share that is no number": ({"max_bad_share": "nan"}, {}, "max_bad_share: nan must be"),
     "evaluation without rows": ({"eval_strategy": "steps"}, {}, "set eval_files or eval_fraction"),
     "DeepSpeed and FSDP from the launcher": ({"deepspeed": 2}, {"ACCELERATE_USE_FSDP": "true"}, "FSDP exclude"),
+    "a context split over processes": ({}, SPLIT | {"PARALLELISM_CONFIG_CP_SIZE": "2"}, "parallelism_config_cp_size"),
+    "tensors split over processes": ({}, SPLIT | {"PARALLELISM_CONFIG_TP_SIZE": "2"}, "its own rows"),
     "DeepSpeed and FSDP in the recipe": ({"deepspeed": 2, "fsdp": "full_shard"}, {}, "FSDP exclude"),
     "two DeepSpeed configurations": (
         {"deepspeed": 2},
@@ -170,6 +173,7 @@ def test_conflicts_are_listed_together(recipe):
         ({"packing": True, "error_span_weight": 0.0}, {}),
         ({"error_span_weight": 0.5}, {}),
         ({"save_only_model": True, "resume": "never"}, {}),
+        ({}, SPLIT | {"PARALLELISM_CONFIG_DP_SHARD_SIZE": "4", "PARALLELISM_CONFIG_CP_SIZE": "1"}),
         ({"eval_strategy": "epoch", "eval_fraction": 0.1}, {}),
         ({"eval_strategy": "epoch", "eval_files": "b.jsonl"}, {}),
         ({"use_cpu": True}, DEEPSPEED | {"ACCELERATE_DEEPSPEED_ZERO_STAGE": "3", "ACCELERATE_USE_CPU": "true"}),

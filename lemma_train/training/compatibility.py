@@ -225,6 +225,13 @@ def _launch_conflicts(recipe: Recipe, stage: int, environ: Mapping[str, str]) ->
                 f"the recipe's deepspeed key ({recipe['deepspeed']}) and the launcher's DeepSpeed configuration "
                 f"({launcher}) differ; launch without --config_file, or override --deepspeed."
             )
+    if environ.get("ACCELERATE_USE_PARALLELISM_CONFIG", "").lower() == "true":
+        sizes = [f"parallelism_config_{name}_size" for name in ("cp", "sp", "tp")]
+        if split := [name for name in sizes if environ.get(name.upper(), "1") != "1"]:
+            found.append(
+                f"the accelerate configuration has {', '.join(split)}: every process is dealt its own rows here, and "
+                "those of one group would have to share theirs; leave it at 1 (long rows: activation checkpointing)."
+            )
     if recipe["compile_layers"] and (stage or launched_with_deepspeed(environ) or fsdp):
         found.append(
             "compile_layers: the hooks by which DeepSpeed and FSDP gather weights would break each layer's code into "

@@ -29,7 +29,7 @@ REFUSED_KEYS = {
     "hub_always_push": "upload output_dir/final with `hf upload`",
     "hub_revision": "upload output_dir/final with `hf upload`",
     "dataset_num_proc": "the tokenizer uses every core by itself; RAYON_NUM_THREADS limits it",
-    "parallelism_config": "it cannot be written in YAML; set it in the accelerate configuration",
+    "parallelism_config": "processes would share rows (context, sequence, tensor parallelism); here each has its own",
 }
 
 # Names of older releases and other frameworks whose nearest spelling would mislead.
