@@ -159,6 +159,19 @@ def test_adapters_under_zero3_with_checkpointed_activations_train_like_one_proce
     assert check_folder(tmp_path / "two" / "out" / "final") == []
 
 
+def test_an_adapter_on_a_4_bit_base_under_zero3_trains_like_one_process(tiny_llama, tmp_path):
+    keys = {"use_peft": True, "lora_dropout": 0.0, "lora_target_modules": "all-linear", "learning_rate": 1e-2}
+    keys |= {"load_in_4bit": True, "bnb_4bit_quant_storage": "bfloat16", "dtype": "bfloat16", "bf16": True}
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    finished(run(write_recipe(tmp_path / "one", tiny_llama, per_device_train_batch_size=4, **keys)))
+    finished(run(write_recipe(tmp_path / "two", tiny_llama, **keys), config="cpu_zero3.yaml"))
+    first, *_, last = losses(tmp_path / "one" / "out")
+    assert last < first - 0.2, "what is compared must have learned something"
+    assert losses(tmp_path / "two" / "out") == pytest.approx(losses(tmp_path / "one" / "out"), rel=5e-3)
+    assert check_folder(tmp_path / "two" / "out" / "final") == []
+
+
 @pytest.mark.parametrize(
     "keys",
     [

@@ -51,6 +51,7 @@ def load_model(recipe: Recipe, tokenizer: "PreTrainedTokenizerBase") -> "PreTrai
     from accelerate import PartialState
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
+    from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
     from trl import get_quantization_config
 
     name, model_config = recipe["model_name_or_path"], recipe.model_config()
@@ -63,7 +64,7 @@ def load_model(recipe: Recipe, tokenizer: "PreTrainedTokenizerBase") -> "PreTrai
         "quantization_config": quantization,
         **recipe.model_init_kwargs,
     }
-    if quantization is not None:
+    if quantization is not None and not is_deepspeed_zero3_enabled():  # ZeRO-3 places the weights itself
         state = PartialState()
         options.setdefault(
             "device_map", {"": state.device if state.device.type == "cpu" else state.local_process_index}
