@@ -119,9 +119,17 @@ def test_other_calls_are_answered_as_before(tiny_llama):
 
 def test_models_with_other_logits_are_left_to_trl(tiny_llama):
     model = load(tiny_llama)
-    assert head.supports(model)
+    here = torch.device("cpu")
+    assert head.supports(model, here)
     model.config.final_logit_softcapping = 30.0
-    assert not head.supports(model)
+    assert not head.supports(model, here)
+
+
+def test_a_model_that_waits_on_the_cpu_for_a_gpu_gets_the_gpus_head(tiny_llama):
+    """Under ZeRO-1 and 2 and FSDP the weights lie on the CPU until the launcher takes them."""
+    model = load(tiny_llama)
+    assert model.device.type == "cpu"
+    assert not head.supports(model, torch.device("cuda"))
 
 
 def test_trls_head_still_scores_every_position_on_cpus(tiny_llama, monkeypatch):

@@ -347,7 +347,7 @@ def test_epochs_without_their_ends_may_be_broken_off(tiny_llama, renderer, tmp_p
     assert trainer.state.epoch == plan.epochs == epoch
 
 
-@pytest.mark.parametrize("order", ["random", "batch_rebalance"])
+@pytest.mark.parametrize("order", ["random", "batch_rebalance", "group_by_length"])
 @pytest.mark.parametrize("step", [2, 3])
 def test_a_resumed_run_without_the_ends_of_epochs_sees_the_same_rows(tiny_llama, renderer, tmp_path, step, order):
     """8 micro-batches, 3 accumulated: 2 whole steps an epoch. Resumed at an epoch's beginning, and within one."""

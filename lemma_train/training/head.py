@@ -44,14 +44,15 @@ class HeadOutput(ModelOutput):
     correct: torch.Tensor | None = None
 
 
-def supports(model: "PreTrainedModel") -> bool:
-    """Whether `add_supervised_head` can serve this model where it lies now: on CPUs, with plain logits.
+def supports(model: "PreTrainedModel", device: torch.device) -> bool:
+    """Whether `add_supervised_head` can serve this model: trained on CPUs, with plain logits.
 
-    Mixtures of experts are left to TRL, which adds their balancing loss.
+    device: where it is going to train. Where its weights lie now says nothing: under ZeRO-1 and 2 and under FSDP they
+    wait on the CPU for the launcher to move them. Mixtures of experts are left to TRL, which adds their balancing loss.
     """
     config = model.config.get_text_config()
     plain = all(getattr(config, name, None) is None for name in _LOGIT_CHANGES)
-    return model.device.type == "cpu" and plain and not hasattr(config, "output_router_logits")
+    return device.type == "cpu" and plain and not hasattr(config, "output_router_logits")
 
 
 def add_supervised_head(model: "PreTrainedModel") -> None:

@@ -6,20 +6,47 @@ since the loss is normalised over the whole step. transformers' `group_by_length
 makes neighbouring steps alike in length.
 """
 
+from collections.abc import Iterator
+
+import torch
 from datasets import Dataset, concatenate_datasets
-from transformers.trainer_pt_utils import BatchRebalanceSampler
+from transformers.trainer_pt_utils import BatchRebalanceSampler, LengthGroupedSampler
 
 from lemma_train.template import IGNORED
 
 
-def seeded(sampler: BatchRebalanceSampler, seed: int, drop_last: bool) -> BatchRebalanceSampler:
-    """The same sampler drawing with `seed`: transformers leaves it at 42 whatever the recipe says.
+class SeededByLength(LengthGroupedSampler):
+    """transformers' `group_by_length`, with an order that follows from seed and epoch alone.
 
-    It also counts a row by its length alone. By transformers' measure one of 4096 tokens weighs as much as five times
-    its length, so that short rows would pile up in micro-batches of more tokens than `lemma plan` counts.
-
-    drop_last: leave out the rows that do not fill a step. An epoch of less than one step keeps them.
+    transformers draws it from torch's global state, which a resumed run restores only after it has drawn: broken off
+    within a later epoch, such a run would train some rows twice and others never.
     """
+
+    seed = 0
+    epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        self.generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        return super().__iter__()
+
+
+def seeded(
+    sampler: BatchRebalanceSampler | LengthGroupedSampler, seed: int, drop_last: bool
+) -> BatchRebalanceSampler | SeededByLength:
+    """The same sampler drawing with `seed`: transformers leaves one at 42 whatever the recipe says, the other unseeded.
+
+    `batch_rebalance` also counts a row by its length alone. By transformers' measure one of 4096 tokens weighs as much
+    as five times its length, so that short rows would pile up in micro-batches of more tokens than `lemma plan` counts.
+
+    drop_last: `batch_rebalance` leaves out the rows that do not fill a step. An epoch of less than one step keeps them.
+    """
+    if isinstance(sampler, LengthGroupedSampler):
+        grouped = SeededByLength(sampler.batch_size, lengths=sampler.lengths)
+        grouped.seed = seed
+        return grouped
     enough = len(sampler.lengths) >= sampler.effective_batch_size
     made = BatchRebalanceSampler(
         sampler.lengths,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers.trainer_pt_utils import BatchRebalanceSampler
+from transformers.trainer_pt_utils import BatchRebalanceSampler, LengthGroupedSampler
 from trl import SFTTrainer
 from trl.trainer.utils import add_fused_lm_head
 
@@ -86,7 +86,7 @@ class LemmaTrainer(SFTTrainer):
             and not (args.label_smoothing_factor or self.aux_loss_enabled)
             and not (parallel is not None and parallel.sp_enabled)
         )
-        self._own_head = supervised_head and self._plain_loss and head.supports(model)
+        self._own_head = supervised_head and self._plain_loss and head.supports(model, args.device)
         if self._own_head:
             head.add_supervised_head(model)  # an adapter's wrapper passes everything on to it
         elif self._plain_loss and not token_metrics:
@@ -199,7 +199,7 @@ class LemmaTrainer(SFTTrainer):
     def _get_train_sampler(self, train_dataset=None):
         sampler = super()._get_train_sampler(train_dataset)
         self._row_order = None
-        if isinstance(sampler, BatchRebalanceSampler):
+        if isinstance(sampler, BatchRebalanceSampler | LengthGroupedSampler):
             seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
             drop_last = self.args.dataloader_drop_last or self.partial_last_step == "drop"
             sampler = self._row_order = row_order.seeded(sampler, seed, drop_last)
