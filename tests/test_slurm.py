@@ -115,9 +115,9 @@ def test_a_requeued_job_loses_no_step_and_ends_in_the_same_bits(slurm, tiny_llam
 
 def test_a_job_told_of_its_time_limit_requeues_itself(slurm, tiny_llama, tmp_path, undisturbed):  # noqa: F811
     folder = tmp_path / "run"
-    # SLURM looks at time limits every 30 seconds, so the signal comes 45 to 75 seconds after the start. A rank that is
-    # held in the meantime holds the others, however fast the machine is.
-    job = train(slurm, folder, tiny_llama, "--time=2", "--signal=B:USR1@45")
+    # SLURM looks at time limits every 30 seconds, so the signal comes 90 to 120 seconds after the start, when a slow
+    # machine trains, too. A rank that is held in the meantime holds the others, however fast the machine is.
+    job = train(slurm, folder, tiny_llama, "--time=3", "--signal=B:USR1@60")
     until(lambda: trained(folder) >= SAVE_EVERY + 3, slurm, folder)
     rank = int((folder / "out" / "logs" / f"{job}.0" / "pids-1" / "1").read_text())
     os.kill(rank, signal.SIGSTOP)
