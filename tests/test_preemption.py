@@ -51,6 +51,7 @@ def assert_stopped(result: subprocess.CompletedProcess, out: Path, name: str = "
     stopped = json.loads((out / "stopped.json").read_text())
     step = stopped["step"]
     assert 0 < step < EXACTING["max_steps"] and stopped["signal"] == name and stopped["written_at"]
+    assert stopped["in_training"] is True
     checkpoint = Path(stopped["checkpoint"])
     assert checkpoint == out / f"checkpoint-{step}" and checkpoints.is_complete(checkpoint)
     assert result.stderr.count(f"sft.py: Stopped on {name} after step {step}; checkpoint-{step} is complete") == 1
@@ -269,4 +270,6 @@ def test_outside_the_training_a_signal_ends_the_process_and_within_it_is_noted(
         finally:
             os._exit(99)  # nothing may leave the child
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == status
-    assert (tmp_path / "stopped.json").exists() == written
+    stopped = tmp_path / "stopped.json"
+    assert stopped.exists() == written
+    assert not written or json.loads(stopped.read_text())["in_training"] is False

@@ -6,8 +6,10 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from launching import ROOT, write_recipe, write_rows
 from test_loop import write_run
 
 from lemma_train.errors import InputError
+from lemma_train.training.preemption import note_stop
 
 SCRIPTS = ROOT / "scripts" / "slurm"
 SHELL = sorted(path for path in SCRIPTS.iterdir() if path.suffix in (".sh", ".sbatch"))
@@ -232,6 +235,35 @@ def test_a_node_says_which_path_it_cannot_see(tmp_path):
     done = subprocess.run([*call, str(tmp_path / "nowhere")], capture_output=True, text=True)
     assert done.returncode == 2
     assert re.search(r"node \S+.* cannot see \S+/nowhere; put it on a disk that all nodes share", done.stderr)
+
+
+@pytest.mark.parametrize(("in_training", "ended"), [(False, True), (True, False)])
+def test_a_rank_that_waits_for_one_that_has_stopped_is_ended(tmp_path, in_training, ended):
+    logs, rank = tmp_path / "logs", tmp_path / "logs" / "pids-0" / "0"
+    logs.mkdir()
+    # It is told and goes on, as one does that sits in a library's call; after 15 s it ends by itself.
+    held = (
+        "import os, pathlib, signal, sys, time; signal.signal(signal.SIGUSR1, lambda *_: None);"
+        "file = pathlib.Path(sys.argv[1]); file.parent.mkdir(); file.write_text(str(os.getpid()));"
+        "end = time.monotonic() + 15\nwhile time.monotonic() < end: time.sleep(0.1)"
+    )
+    (logs / "inside").write_text("\0".join([sys.executable, "-c", held, str(rank), ""]))
+    told = {"LEMMA_MASTER_ADDR": "127.0.0.1", "LEMMA_MASTER_PORT": "1", "LEMMA_STOPPED_BEFORE": "0"}
+    told |= {
+        "LEMMA_STOP_GRACE": "1",
+        "LEMMA_LOGS": str(logs),
+        "LEMMA_OUTPUT_DIR": str(tmp_path),
+        "LEMMA_ACCELERATE_CONFIG": "none",
+    }
+    node = subprocess.Popen(["bash", SCRIPTS / "node.sh", "x.yaml"], env=os.environ | told, stdout=subprocess.PIPE)
+    while not rank.is_file() or not rank.read_text():
+        assert node.poll() is None
+        time.sleep(0.05)
+    note_stop(tmp_path, signal.SIGUSR1, None, in_training)
+    node.send_signal(signal.SIGUSR1)
+    said = node.communicate(timeout=60)[0].decode()
+    assert node.returncode == 0 and "told rank 0" in said
+    assert ("ended rank 0, which did not stop" in said) == ended
 
 
 def test_an_incomplete_model_is_named_with_what_it_lacks(tmp_path, check_job, tiny_llama):

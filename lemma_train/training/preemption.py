@@ -70,18 +70,23 @@ class StopSignals:
 
     def _end(self, told: signal.Signals) -> None:
         with contextlib.suppress(OSError):  # on a full disk it ends all the same
-            note_stop(self.output_dir, told, self.checkpoint)
+            note_stop(self.output_dir, told, self.checkpoint, in_training=False)
         words = f"sft.py: Stopped on {told.name} {self.place}: start the same command again to go on.\n"
         os.write(2, words.encode())  # the handler may have interrupted a print, which cannot be entered twice
         os._exit(1)
 
 
-def note_stop(output_dir: Path, told: signal.Signals, checkpoint: Path | None) -> None:
-    """Write `stopped.json` so that it is on the disk when this returns."""
+def note_stop(output_dir: Path, told: signal.Signals, checkpoint: Path | None, in_training: bool) -> None:
+    """Write `stopped.json` so that it is on the disk when this returns.
+
+    in_training: whether all ranks stopped together after a step. Else one of them ended at once, and the others have
+        nothing to wait for and nothing to save; scripts/slurm/node.sh reads it.
+    """
     output_dir.mkdir(parents=True, exist_ok=True)
     found = {
         "step": checkpoints.step_of(checkpoint) if checkpoint else 0,
         "checkpoint": str(checkpoint) if checkpoint else None,
+        "in_training": in_training,
         "signal": told.name,
         "written_at": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
     }
@@ -135,7 +140,7 @@ class StopTogether(TrainerCallback):
         told = signal.Signals(self._agreed)
         checkpoint = self.signals.output_dir / f"checkpoint-{state.global_step}"
         if state.is_world_process_zero:
-            note_stop(self.signals.output_dir, told, checkpoint)
+            note_stop(self.signals.output_dir, told, checkpoint, in_training=True)
         if self._group is not None:
             torch.distributed.barrier(self._group)  # the first rank that ends has the launcher end the others
         raise Stopped(

@@ -81,13 +81,33 @@ tell_ranks() {
         fi
     done
 }
+stopped=$LEMMA_OUTPUT_DIR/stopped.json
+has_stopped() { [[ -f $stopped && $(cksum <"$stopped") != "$LEMMA_STOPPED_BEFORE" ]]; }
+
+# A rank that is told outside the training loop ends at once, with nothing to save, and so do the others, but for one
+# that waits for it within a library's call, where no handler runs. That one is ended after a minute: else the job would
+# stand until SLURM's time limit, which does not requeue it.
+ended=
+end_waiting_ranks() {
+    local file
+    has_stopped && grep -q '"in_training": false' "$stopped" || return 0
+    ended=${ended:-$SECONDS}
+    ((SECONDS - ended >= ${LEMMA_STOP_GRACE:-60})) || return 0
+    for file in "$LEMMA_PIDS"/*; do
+        [[ -s $file ]] && kill -KILL "$(<"$file")" 2>/dev/null && say "ended rank ${file##*/}, which did not stop"
+    done
+    return 0
+}
 noticed=
 trap 'noticed=1' USR1 TERM
 status=0
 while kill -0 "$launcher" 2>/dev/null; do
     sleep 0.5 &
     wait $! || true # a signal ends it early
-    [[ -z $noticed ]] || tell_ranks
+    if [[ -n $noticed ]]; then
+        tell_ranks
+        end_waiting_ranks
+    fi
 done
 wait "$launcher" || status=$?
 trap '' USR1 TERM
@@ -95,8 +115,7 @@ trap '' USR1 TERM
 # Ranks that stopped upon a signal end with 1 as well. Leaving with 1 would have srun kill the other nodes, whose ranks
 # may still be writing: so wait for the file that says that it was a stop.
 for ((tries = 0; tries < 20; tries++)); do
-    file=$LEMMA_OUTPUT_DIR/stopped.json
-    if [[ -f $file && $(cksum <"$file") != "$LEMMA_STOPPED_BEFORE" ]]; then
+    if has_stopped; then
         say "stopped"
         exit 0
     fi
