@@ -10,7 +10,8 @@ The numbers of the generated kinds come from reasoning-gym (Apache-2.0), which t
 - `word_sums`: its `chain_sum` of three or four numbers with one or two digits, told here as a short story and solved
   one step a sentence. A model of 135M parameters learns its steps on a CPU within minutes, though not to add two
   digits reliably; the former is too hard for it;
-- `digit_sums`: the same with one digit each and totals from 0 to 20, meant to be learnable by such a model;
+- `checked_sums`: three numbers of one digit with totals from 0 to 10, told likewise; the solutions check each sum by
+  undoing it. Such a model learns these within minutes, and that a check which fails tells a wrong sum;
 - `chain_sum`, `basic_arithmetic`: sums of three to five numbers, and expressions with * / and parentheses;
 - `simple_equations`: one unknown, one equation.
 
@@ -121,29 +122,32 @@ _TERM = re.compile(r"([+-]?) ?(\d+)")
 
 
 def _word_sums(seed: int, limit: int) -> Iterator[Problem]:
-    yield from _told_sums("word_sums", seed, _entries("chain_sum", seed, limit, max_digits=2, **_THREE_OR_FOUR))
+    entries = _entries("chain_sum", seed, limit, min_terms=3, max_terms=4, min_digits=1, max_digits=2)
+    yield from _told_sums("word_sums", seed, entries)
 
 
-def _digit_sums(seed: int, limit: int) -> Iterator[Problem]:
-    entries = _entries("chain_sum", seed, limit, max_digits=1, **_THREE_OR_FOUR)
-    yield from _told_sums("digit_sums", seed, entries, totals=range(21))
+def _checked_sums(seed: int, limit: int) -> Iterator[Problem]:
+    # One in five is small enough.
+    entries = _entries("chain_sum", seed, 5 * limit, min_terms=3, max_terms=3, min_digits=1, max_digits=1)
+    yield from _told_sums("checked_sums", seed, entries, small=True)
 
 
-_THREE_OR_FOUR = {"min_terms": 3, "max_terms": 4, "min_digits": 1}
-
-
-def _told_sums(
-    kind: str, seed: int, entries: Iterator[dict[str, Any]], totals: range | None = None
-) -> Iterator[Problem]:
+def _told_sums(kind: str, seed: int, entries: Iterator[dict[str, Any]], small: bool = False) -> Iterator[Problem]:
     for index, entry in enumerate(entries):
         expression = entry["metadata"]["expression"]
         terms = [-int(digits) if sign == "-" else int(digits) for sign, digits in _TERM.findall(expression)]
         if 0 in terms:
             continue  # nobody tells that nothing was given away
-        if totals is not None and not set(totals).issuperset(itertools.accumulate(terms)):
+        if small and not _is_small(terms):
             continue
         # A generator of its own for each problem: leaving one out does not change the stories of the others.
-        yield tell(kind, terms, random.Random(f"{seed} {index}"))
+        yield tell(kind, terms, random.Random(f"{seed} {index}"), checked=small)
+
+
+def _is_small(terms: list[int]) -> bool:
+    """Whether every total is one of 0 to 10, and no change takes back the one before: it would be the check of it."""
+    taken_back = any(change == -before for before, change in itertools.pairwise(terms[1:]))
+    return set(itertools.accumulate(terms)) <= set(range(11)) and not taken_back
 
 
 def _chain_sum(seed: int, limit: int) -> Iterator[Problem]:
@@ -217,7 +221,7 @@ _EQUATION_ASKED = (
 # The kinds of problem that can be generated: name -> (seed, most entries to look at) -> problems, repeats included.
 _KINDS = {
     "word_sums": _word_sums,
-    "digit_sums": _digit_sums,
+    "checked_sums": _checked_sums,
     "gsm_symbolic": _gsm_symbolic,
     "chain_sum": _chain_sum,
     "basic_arithmetic": _basic_arithmetic,

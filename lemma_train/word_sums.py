@@ -1,4 +1,4 @@
-"""The wording of `word_sums` and `digit_sums`: a chain of sums told as a short story, solved one step a sentence.
+"""The wording of `word_sums` and `checked_sums`: a chain of sums told as a short story, solved one step a sentence.
 
 Enters: the signed terms and a source of chance. Leaves: a `Problem`. It draws no terms.
 """
@@ -79,13 +79,14 @@ _STORIES = (
 _NAMES = ("Ada", "Ben", "Carla", "Dev", "Ella", "Finn", "Grace", "Hugo", "Ines", "Jonas", "Kofi", "Lena", "Mei", "Omar")
 
 
-def tell(kind: str, terms: list[int], choice: random.Random) -> Problem:
+def tell(kind: str, terms: list[int], choice: random.Random, checked: bool = False) -> Problem:
     """Tell a sum as a story; the terms alone make its id, answer and solution, `choice` its wording.
 
     Args:
         kind: the problem's source, and how its id begins.
         terms: the signed terms in their order, none of them 0, the first positive.
         choice: draws the kind of story, the name and the thing that is counted.
+        checked: whether the solution checks each sum by undoing it.
 
     Example:
         >>> tell("word_sums", [4, 3, -2], random.Random(0)).solution
@@ -104,7 +105,9 @@ def tell(kind: str, terms: list[int], choice: random.Random) -> Problem:
     steps = [f"Start with {terms[0]}."]
     for term, before, after in zip(terms[1:], totals, totals[1:], strict=False):
         told.append(fill(story.gain if term > 0 else story.loss, abs(term)))
-        steps.append(f"{before} {'+' if term > 0 else '-'} {abs(term)} = {after}.")
+        steps.append(_equation(before, term, after))
+        if checked:
+            steps.append(f"Check: {_equation(after, -term, before)}")
     return Problem(
         id=f"{kind}:{''.join(f'{term:+}' for term in terms).removeprefix('+')}",
         question=" ".join([*told, fill(story.ask)]),
@@ -112,3 +115,7 @@ def tell(kind: str, terms: list[int], choice: random.Random) -> Problem:
         solution=" ".join([*steps, f"The answer is {totals[-1]}."]),
         source=kind,
     )
+
+
+def _equation(before: int, term: int, after: int) -> str:
+    return f"{before} {'+' if term > 0 else '-'} {abs(term)} = {after}."

@@ -3,9 +3,9 @@
 #
 #   scripts/quickstart.sh [--key value ...]      the options go to `lemma run`, e.g. --control none
 #
-# SmolLM2-135M answers sums of one digit, mostly wrongly; a teacher of rules corrects its errors; the model is trained on
-# these trajectories, and beside it a control on worked solutions of the same questions; all answer new sums. A second
-# call finds what the first has done, and one that was broken off goes on.
+# SmolLM2-135M answers stories about small sums, mostly wrongly; a teacher of rules corrects its errors; the model is
+# trained on these trajectories, and beside it a control on worked solutions of the same questions; all answer new ones. A
+# second call finds what the first has done, and one that was broken off goes on.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -264,3 +264,39 @@ def test_a_number_that_was_found_is_not_said_to_be_in_the_question():
     steps = [right.text[a:b] for a, b in right.steps[:3]]
     found = fault_in(read_steps([*steps, "In all 180 + 20 = 200."], question), 3, right)
     assert found is not None and found.needed == "40" and found.kind != "reading"
+
+
+CHECKED = "Start with 7. 7 + 2 = 9. Check: 9 - 2 = 7. 9 - 4 = 5. Check: 5 + 4 = 9. The answer is 5."
+
+
+@pytest.mark.parametrize(
+    ("task", "rest"),
+    [
+        ("fix_and_continue", "9 - 4 = 5. Check: 5 + 4 = 9. The answer is 5."),
+        ("fresh_and_restart", CHECKED),
+    ],
+)
+def test_who_checks_each_sum_sees_the_wrong_one_by_its_check(task, rest):
+    inputs = {"question": "A shop has 7 apples. A van brings 2 more. The shop sells 4. How many has it now?"}
+    inputs |= {"prefix": "Start with 7. 7 + 2 = 9. Check: 9 - 2 = 7. 9 - 4 = 6.", "wrong_step": "9 - 4 = 6."}
+    inputs |= {"reference_solution": CHECKED, "right_solution": CHECKED, "reference_answer": "5"}
+    reply = fields(ask(task, {**inputs, "error_type": "calculation_error"}))
+    start_over = " Let me start over." if task == "fresh_and_restart" else ""
+    assert reply["reflection"] == f"Check: 6 + 4 = 10. Wait, 10 is not 9, so 6 is wrong.{start_over}"
+    assert reply["continuation"] == rest
+    # A wrong sign passes its own check: such a doubt is put into words as ever.
+    inputs |= {"prefix": "Start with 7. 7 - 2 = 5.", "wrong_step": "7 - 2 = 5."}
+    assert "Check" not in fields(ask(task, {**inputs, "error_type": "operator_error"}))["reflection"]
+
+
+def test_nothing_goes_on_from_the_result_of_a_check():
+    """The 4 that comes last is the question's, though a check had 4 before."""
+    solution = "Start with 4. 4 + 2 = 6. Check: 6 - 2 = 4. 6 + 4 = 10. Check: 10 - 4 = 6. The answer is 10."
+    question = "Ada has 4 figs. She gets 2 more. She gets 4 more. How many has she?"
+    assert read_solution(solution, question).checks_its_sums
+    found = [inject(question, solution, "10", "calculation_error", random.Random(seed)) for seed in range(20)]
+    wrong = [one for one in found if one is not None and one.steps[one.wrong].startswith("4 + 2 = ")]
+    assert wrong and not any("Check" in one.steps[one.wrong] for one in found if one is not None)
+    for one in wrong:
+        carried = one.steps[1].removeprefix("4 + 2 = ").rstrip(".")
+        assert one.steps[3].startswith(f"{carried} + 4 = "), one.steps

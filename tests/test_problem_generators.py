@@ -1,5 +1,6 @@
 """Generated problems: right answers, the same ones for the same seed, and none shared with what must be avoided."""
 
+import itertools
 import json
 import re
 import subprocess
@@ -17,7 +18,7 @@ from lemma_train.worked_arithmetic import solve_linear, steps_of
 pytest.importorskip("reasoning_gym", reason="generated problems need the extra demo")
 
 
-@pytest.fixture(scope="module", params=["word_sums", "digit_sums"])
+@pytest.fixture(scope="module", params=["word_sums", "checked_sums"])
 def told_sums(request) -> list[Problem]:
     return generate(request.param, 300, seed=0)
 
@@ -54,20 +55,30 @@ def test_story_of_a_told_sum_says_which_terms_are_taken_away(told_sums):
 def test_every_step_of_a_told_sum_is_a_true_equation_that_goes_on_from_the_one_before(told_sums):
     for problem in told_sums:
         start, *steps, last = problem.solution.split(". ")
-        total = int(start.removeprefix("Start with "))
+        totals = [int(start.removeprefix("Start with "))]
         for step in steps:
-            left, sign, term, _, result = step.split()
-            assert int(left) == total, problem
-            total += int(term) if sign == "+" else -int(term)
-            assert int(result) == total, problem
-        assert last == f"The answer is {total}."
-        assert len(steps) == len(sum_of(problem)) - 1
+            if step.startswith("Check: "):
+                result, sign, term, _, left = step.removeprefix("Check: ").split()
+                sign = "-" if sign == "+" else "+"
+                assert [int(left), int(result)] == totals[-2:], problem
+            else:
+                left, sign, term, _, result = step.split()
+                assert int(left) == totals[-1], problem
+                totals.append(int(result))
+            assert (int(left), int(result)) == (totals[-2], totals[-2] + int(sign + term)), problem
+        assert last == f"The answer is {totals[-1]}."
+        assert [b - a for a, b in itertools.pairwise(totals)] == sum_of(problem)[1:]
 
 
-def test_digit_sums_have_one_digit_and_totals_up_to_20():
-    terms = [sum_of(problem) for problem in generate("digit_sums", 300, seed=0)]
-    assert {abs(term) for one in terms for term in one} == set(range(1, 10))
-    assert {sum(one[:n]) for one in terms for n in range(1, len(one) + 1)} == set(range(21))
+def test_checked_sums_are_small_and_each_sum_is_followed_by_its_check():
+    problems = generate("checked_sums", 300, seed=0)
+    terms = [sum_of(problem) for problem in problems]
+    assert {abs(change) for one in terms for change in one[1:]} == set(range(1, 10))
+    assert {sum(one[:n]) for one in terms for n in range(1, len(one) + 1)} == set(range(11))
+    assert not any(a == -b for one in terms for a, b in itertools.pairwise(one[1:]))
+    for problem, one in zip(problems, terms, strict=True):
+        kinds = [step.startswith("Check: ") for step in problem.solution.split(". ")[1:-1]]
+        assert len(one) == 3 and kinds == [False, True] * 2, problem
 
 
 def test_things_that_can_be_counted_never_fall_below_zero(word_sums):
@@ -138,7 +149,8 @@ def test_a_shorter_list_is_the_beginning_of_a_longer_one(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_neighbouring_seeds_share_hardly_any_problem(kind):
     first, second = ({problem.id for problem in generate(kind, 100, seed)} for seed in (0, 1))
-    assert len(first & second) <= 10
+    most = 20 if kind == "checked_sums" else 10  # there are only some hundred of these
+    assert len(first & second) <= most
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -211,7 +223,7 @@ def test_same_sum_has_one_id_however_it_is_told():
 
 
 def test_unknown_kind_names_the_known_ones():
-    with pytest.raises(InputError, match=r"'word_sum'.*word_sums, digit_sums, gsm_symbolic, chain_sum"):
+    with pytest.raises(InputError, match=r"'word_sum'.*word_sums, checked_sums, gsm_symbolic, chain_sum"):
         generate("word_sum", 1, seed=0)
 
 

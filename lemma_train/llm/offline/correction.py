@@ -8,6 +8,7 @@ from random import Random
 
 from lemma_train.collection.working import states_answer
 from lemma_train.llm.offline.chains import regrouped
+from lemma_train.llm.offline.equations import undoing
 from lemma_train.llm.offline.wording import after, can_follow
 from lemma_train.llm.offline.worked_solution import WorkedSolution
 
@@ -46,8 +47,11 @@ def holds_throughout(right: WorkedSolution) -> bool:
 
 
 def restarted(right: WorkedSolution, draw: Random) -> tuple[list[str], bool]:
-    """The whole solution again, and whether it goes another way: only a plain chain of sums can be regrouped; any other
-    solution is told once more, with links and a check, the operands of its sums perhaps turned round."""
+    """The whole solution again, and whether it goes another way: only a plain chain of sums can be regrouped; one that
+    checks its sums is told as it stands; any other is told once more, with links and a check, the operands of its sums
+    perhaps turned round."""
+    if right.checks_its_sums:
+        return [right.text[start:end] for start, end in right.steps], False
     another = regrouped(right, draw)
     if another is not None:
         return another, True
@@ -83,21 +87,14 @@ def _turned(right: WorkedSolution, step: int) -> str:
     return text
 
 
-_INVERSE = {"+": "-", "-": "+", "*": "/", "/": "*"}
-
-
 def _check(right: WorkedSolution, draw: Random) -> str | None:
     """The last sum done backwards: "Check: 72 - 24 = 48." """
     if not right.equations or draw.random() < 0.4:
         return None
     equation = right.equations[-1]
-    if equation.result is None or equation.factor != 1 or len(equation.left.tokens) != 3:
+    back = undoing(equation)
+    if back is None or equation.factor != 1 or not all(number.value > 0 for number in equation.numbers):
         return None
-    a, sign, b = equation.left.tokens
-    numbers = (a, b, equation.result)
-    if any(number.percent or number.value <= 0 or number.value.denominator != 1 for number in numbers):
-        return None
-    inverse = f"{equation.result.text} {_INVERSE[sign.text]} {b.text} = {a.text}" if sign.text in _INVERSE else ""
     words = (
         "Check: {}.",
         "To check: {}.",
@@ -105,4 +102,4 @@ def _check(right: WorkedSolution, draw: Random) -> str | None:
         "As a check, {}.",
         "It fits, since {}.",
     )
-    return draw.choice(words).format(inverse) if inverse else None
+    return draw.choice(words).format(f"{back[0]} = {equation.left.tokens[0].text}")

@@ -18,12 +18,12 @@ from lemma_train.llm.offline.diagnosis import Finding, fault_in, first_fault
 from lemma_train.llm.offline.injection import inject
 from lemma_train.llm.offline.mistakes import MAKERS
 from lemma_train.llm.offline.student import answer
-from lemma_train.llm.offline.wording import after, can_follow, explanation, reflection
+from lemma_train.llm.offline.wording import after, can_follow, explanation, failed_check, reflection
 from lemma_train.llm.offline.worked_solution import WorkedSolution, as_one_answer, read_solution, read_steps
 from lemma_train.llm.protocol import Reply, Request
 
 # Goes into the key of stored replies: raise it by hand when replies change.
-VERSION = "4"
+VERSION = "5"
 
 # What an error is called where its own type is not on the list, nearest first.
 _NEAREST = {
@@ -170,7 +170,8 @@ def _fix(inputs: Mapping[str, Any], draw: Random) -> dict[str, Any]:
     steps = steps_left(right, before)
     if not steps:
         raise _Refusal("Nothing is left to do after this step.")
-    return {"reflection": reflection(finding, draw), "continuation": _joined(steps, inputs, right)}
+    doubt = _failed_check(finding, right) or reflection(finding, draw)
+    return {"reflection": doubt, "continuation": _joined(steps, inputs, right)}
 
 
 def _restart(inputs: Mapping[str, Any], draw: Random) -> dict[str, Any]:
@@ -181,8 +182,14 @@ def _restart(inputs: Mapping[str, Any], draw: Random) -> dict[str, Any]:
         raise _Refusal("The right solution holds a sum that I cannot follow.")
     finding, _ = _noticed(inputs, right)
     steps, another_way = restarted(right, draw)
-    doubt = reflection(finding, draw, "another way" if another_way else "once more")
+    doubt = _failed_check(finding, right, restarts=True)
+    doubt = doubt or reflection(finding, draw, "another way" if another_way else "once more")
     return {"reflection": doubt, "continuation": _joined(steps, inputs, right)}
+
+
+def _failed_check(finding: Finding, right: WorkedSolution, restarts: bool = False) -> str | None:
+    """Where the worked solution checks its sums, so does who made a mistake, and sees it."""
+    return failed_check(finding, restarts) if right.checks_its_sums else None
 
 
 def _joined(steps: Sequence[str], inputs: Mapping[str, Any], right: WorkedSolution) -> str:

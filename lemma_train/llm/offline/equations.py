@@ -37,6 +37,10 @@ class Equation:
         return self.right.tokens[0] if len(self.right.tokens) == 1 else None
 
     @property
+    def numbers(self) -> tuple[Token, ...]:
+        return (*self.left.numbers, *self.right.numbers)
+
+    @property
     def holds(self) -> bool:
         return self.factor is not None or rounds_to(self.left.value, self.right)
 
@@ -88,6 +92,25 @@ def equations_of(text: str, tokens: Sequence[Token] | None = None) -> list[Equat
             continue  # "Day 2 = 50 + 3": a name, not a sum
         found.append(Equation(left, right, factor))
     return found
+
+
+_UNDOING = {"+": "-", "-": "+", "*": "/", "/": "*"}
+
+
+def undoing(equation: Equation) -> tuple[str, Fraction] | None:
+    """The left side that undoes a sum or product of two whole numbers, and what it comes to; None for any other.
+
+    Example:
+        >>> undoing(equations_of("7 + 6 = 15")[0])
+        ('15 - 6', Fraction(9, 1))
+    """
+    if equation.result is None or len(equation.left.tokens) != 3 or equation.left.tokens[1].text not in _UNDOING:
+        return None
+    if any(n.percent or n.value < 0 or n.value.denominator != 1 for n in equation.numbers):
+        return None
+    left = f"{equation.result.text} {_UNDOING[equation.left.tokens[1].text]} {equation.left.tokens[2].text}"
+    value = evaluate(tokens_of(left))
+    return None if value is None else (left, value)
 
 
 def _factor(left: Expression, right: Expression, text: str) -> Fraction | None:

@@ -10,6 +10,7 @@ from random import Random
 from typing import Literal
 
 from lemma_train.llm.offline.diagnosis import Finding
+from lemma_train.llm.offline.equations import equations_of, undoing
 
 _PAST = {"+": "added", "-": "subtracted", "*": "multiplied", "/": "divided"}
 _EXPLANATIONS: dict[str, Sequence[str]] = {
@@ -213,6 +214,24 @@ def reflection(finding: Finding, draw: Random, start: Literal["no", "once more",
     if start != "no" and draw.random() < 0.3:
         parts = [after(draw.choice(_DOUBTS), draw.choice(_VAGUE)), end]
     return " ".join(part for part in parts if part)
+
+
+def failed_check(finding: Finding, restarts: bool) -> str | None:
+    """The doubt that comes of checking a wrong sum by undoing it; None where the sum cannot be undone.
+
+    Always in the same words: where each sum is checked, it is the numbers that tell a right one from a wrong one.
+
+    Example:
+        >>> failed_check(Finding(1, "calculation_error", "slip", "7 + 6 = 15", "7 + 6 = 13", "15", "13"), False)
+        'Check: 15 - 6 = 9. Wait, 9 is not 7, so 15 is wrong.'
+    """
+    said = equations_of(finding.said)
+    back = undoing(said[0]) if finding.kind == "slip" and said else None
+    if back is None:
+        return None
+    start, result = said[0].left.tokens[0].text, finding.used
+    end = " Let me start over." if restarts else ""
+    return f"Check: {back[0]} = {back[1]}. Wait, {back[1]} is not {start}, so {result} is wrong.{end}"
 
 
 def after(opener: str, sentence: str) -> str:

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from itertools import pairwise
 
 from lemma_train.collection.steps import split_steps
 from lemma_train.collection.working import FINAL_ANSWER, states_answer
 from lemma_train.llm.offline.arithmetic import Token, evaluate, tokens_of
-from lemma_train.llm.offline.equations import Equation, equations_of
+from lemma_train.llm.offline.equations import Equation, equations_of, undoing
 from lemma_train.llm.offline.figures import Figures, written_like
 
 _ANNOTATION = re.compile(r"<<[^<>]{0,200}>>")
@@ -70,6 +71,22 @@ class WorkedSolution:
         """Number indices that stand on the left of an equation."""
         return frozenset(self.index[n.start] for e in self.equations for n in e.left.numbers if n.start in self.index)
 
+    @cached_property
+    def checks(self) -> frozenset[int]:
+        """Equations, by index, that only check the one before: of "7 + 6 = 13. Check: 13 - 6 = 7." the second."""
+        found = set()
+        for k, (made, check) in enumerate(pairwise(self.equations), start=1):
+            back = undoing(made)
+            opens = self.text.startswith("Check:", self.steps[self.step_at(check.left.start)][0])
+            if opens and back is not None and back[0] == check.left.plain:
+                found.add(k)
+        return frozenset(found)
+
+    @property
+    def checks_its_sums(self) -> bool:
+        """Whether each sum is checked."""
+        return bool(self.checks) and 2 * len(self.checks) == len(self.equations)
+
     def step_at(self, character: int) -> int:
         for i, (_, end) in enumerate(self.steps):
             if character < end:
@@ -100,7 +117,7 @@ class WorkedSolution:
         if i in self.results:
             return Source("result", i)
         value = number.value
-        earlier = [j for j in self.results if j < i and self.numbers[j].value == value]
+        earlier = [j for j in self._results_before(i) if self.numbers[j].value == value]
         told = self.figures.has(value)
         if earlier:
             last = max(earlier)
@@ -125,8 +142,11 @@ class WorkedSolution:
         return Source("constant" if self.figures.is_constant(value) else "unknown")
 
     def _last_result(self, i: int) -> int | None:
-        earlier = [j for j in self.results if j < i]
-        return max(earlier) if earlier else None
+        return max(self._results_before(i), default=None)
+
+    def _results_before(self, i: int) -> list[int]:
+        """Nothing goes on from the result of a check."""
+        return [j for j, k in self.results.items() if j < i and k not in self.checks]
 
     def carried(
         self, changes: Mapping[int, Fraction], lefts: Mapping[int, str], dropped: frozenset[int] = frozenset()
