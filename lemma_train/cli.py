@@ -119,12 +119,14 @@ def _grade(known: argparse.Namespace, overrides: list[str]) -> None:
 
 
 def _evaluate(known: argparse.Namespace, overrides: list[str]) -> None:
+    from lemma_train.evaluation.finished_run import accuracies
     from lemma_train.evaluation.recipe import load_evaluate_recipe
     from lemma_train.evaluation.run import evaluate
 
     settings = load_evaluate_recipe(known.recipe, overrides)
     with _stopped_with_1("lemma evaluate"):
-        _print(f"Evaluated: {evaluate(settings)}")
+        results = evaluate(settings)
+    _print("\n".join([f"Evaluated: {results}", *accuracies(results)]))
 
 
 def _compare(known: argparse.Namespace, overrides: list[str]) -> None:

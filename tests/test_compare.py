@@ -284,9 +284,27 @@ def test_the_probe_is_paired_item_by_item(pair):
     assert recovered.p == mcnemar_exact(6, 1) and recovered.low < 0.625 < recovered.high
     assert reflected.gained == items and reflected.p == mcnemar_exact(8, 0)
     lines = as_text(found).splitlines()
-    assert lines[-3].startswith("Forced-error probe") and "items" in lines[-3]
+    assert lines[-3].startswith("Forced-error probe") and "questions" in lines[-3]
     assert lines[-2].split()[:5] == ["recovered", "8", "25.0", "87.5", "+62.5"]
     assert as_dict(found)["probe_paired"]["recovered"]["gained"] == [f"row{n}" for n in range(2, 8)]
+
+
+def test_items_of_one_question_are_one_pair(pair):
+    """Ten mistakes of two questions, all gained with the question."""
+    for folder, second in zip(pair, (False, True), strict=True):
+        told = probe({f"row{n}": (n % 2 == 0 or second, True) for n in range(10)})
+        for n, verdict in enumerate(told["verdicts"]):
+            verdict["question"] = f"question {n % 2}"
+        change(folder, lambda r, told=told: r.update(probe=told))
+    recovered = compare(*pair).probe_paired["recovered"]
+    assert (recovered.questions, recovered.difference, recovered.p) == (2, 0.5, mcnemar_exact(1, 0))
+    assert recovered.gained == ["row1"]
+
+
+def test_other_rules_of_self_correction_are_refused(pair):
+    change(pair[0], lambda r: r.update(scorecard_version="1"))
+    with pytest.raises(InputError, match=r"scorecard_version is '1' in A and .* in B. Evaluate both alike"):
+        compare(*pair)
 
 
 def test_probes_with_other_items_are_refused_unless_allowed_and_then_not_paired(pair):

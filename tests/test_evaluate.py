@@ -234,7 +234,12 @@ def test_killed_and_started_again_a_local_model_gives_the_same_results(tmp_path,
     run.wait()
     kept = len(journal.read_bytes().splitlines())
     assert 0 < kept < 12
-    assert subprocess.run(killed, env=environment()).returncode == 0
+    ended = subprocess.run(killed, env=environment(), stdout=subprocess.PIPE, text=True)
+    (name, found), *_ = json.loads((tmp_path / "killed" / "results.json").read_text())["benchmarks"].items()
+    accuracy = found["metrics"]["accuracy"]
+    low, high = 100 * accuracy["low"], 100 * accuracy["high"]
+    told = f"{name}: accuracy {100 * accuracy['value']:.1f} [{low:.1f}, {high:.1f}] of 12 (in %, 95% interval)"
+    assert (ended.returncode, ended.stdout) == (0, f"Evaluated: {tmp_path}/killed/results.json\n{told}\n")
     assert [(one["id"], one["response"]) for one in samples(tmp_path / "killed")] == [
         (one["id"], one["response"]) for one in samples(tmp_path / "whole")
     ]

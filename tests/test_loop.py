@@ -9,6 +9,7 @@ from finished_runs import write_run as finished_run
 from launching import ROOT, write_recipe
 
 from lemma_train.errors import InputError
+from lemma_train.evaluation.report_text import escaped
 from lemma_train.loop import steps, summary
 from lemma_train.loop.control import write_control
 from lemma_train.loop.fingerprint import fingerprint
@@ -285,6 +286,11 @@ def test_another_version_of_the_grader_grades_again(tmp_path, tiny_llama, monkey
     assert changed == ["collect", "evaluate-base", "evaluate-lemma_seed-7"]
 
 
+def test_a_models_words_are_no_markup_in_the_summary():
+    said = summary._quoted({"question": "What is 2*3*4?", "response": "<img src=x>\n[ok](javascript:1)"})
+    assert "> What is 2\\*3\\*4?\n>\n> &lt;img src=x>\n> \\[ok\\](javascript:1)\n" in said
+
+
 def test_the_summary_tells_what_its_intervals_are_of(tmp_path, tiny_llama):
     plan = WholeRun(write_run(tmp_path, tiny_llama, control="reference", seeds=[1, 2]), [], print).plan
     shares = {"base": 0.2, "lemma_seed-1": 0.7, "lemma_seed-2": 0.8, "control_seed-1": 0.5, "control_seed-2": 0.5}
@@ -303,8 +309,8 @@ def test_the_summary_tells_what_its_intervals_are_of(tmp_path, tiny_llama):
         shown = min(repaired, key=lambda line: len(line["response"]))
         assert summary._example(plan.evaluation_folder(model)) == {key: shown[key] for key in ("question", "response")}
     assert told["example"]["response"] == shown["response"]
-    assert f"> {shown['question']}\n>\n> " in text
-    assert f"> {shown['response'].splitlines()[-1]}\n" in text
+    assert f"> {escaped(shown['question'])}\n>\n> " in text
+    assert f"> {escaped(shown['response'].splitlines()[-1])}\n" in text
     (plan.evaluation_folder("base") / "results.json").write_text("[[")
     with pytest.raises(InputError, match=r"results\.json"):
         write_summary(plan)

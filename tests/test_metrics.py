@@ -212,6 +212,13 @@ def test_the_average_is_the_plain_mean_of_the_benchmarks():
     assert average_accuracy({}) == {"accuracy": None, "low": None, "high": None, "benchmarks": []}
 
 
+def test_the_average_of_few_questions_is_not_known_exactly():
+    told = average_accuracy({"a": [1.0] * 10, "b": [1.0] * 10})
+    alone = proportion(10, 10)
+    assert told["accuracy"] == told["high"] == 1.0
+    assert told["low"] == pytest.approx(1 - (1 - alone["low"]) / 2**0.5)
+
+
 def test_the_average_of_one_benchmark_is_its_accuracy_with_its_interval():
     told = average_accuracy({"only": [1.0] * 2 + [0.0] * 98})
     assert (told["accuracy"], told["low"], told["high"]) == tuple(

@@ -4,6 +4,7 @@ import pytest
 
 from lemma_train.errors import InputError
 from lemma_train.evaluation.drawing import drawn
+from lemma_train.evaluation.intervals import proportion
 from lemma_train.evaluation.probe import probe_items, probe_prompt, probe_score
 from lemma_train.grading.grader import Grader
 from lemma_train.template import Renderer
@@ -41,6 +42,20 @@ def test_the_probe_counts_recoveries_by_the_models_own_words(grader):
     told = probe_score(items, [" Wait, that is not right. 7 + 5 = 12. The answer is 12.", " The answer is 14."], grader)
     assert (told["recovered"]["k"], told["recovered"]["n"], told["reflected"]["k"]) == (1, 2, 1)
     assert told["recovered_when_silent"]["value"] == 0.0
+
+
+def test_mistakes_of_one_question_say_less_than_those_of_many(grader):
+    right, wrong = " 3 + 4 = 7. 7 + 5 = 12. The answer is 12.", " The answer is 14."
+    of_one = [{**ROW, "output": f"3 + 4 = {n}. Wait. The answer is 12.", "error_span": [0, 10]} for n in (1, 2, 5, 6)]
+    rows = [{**row, "instruction": f"{QUESTION} ({k})"} for k in range(40) for row in of_one]
+    answers = [right if k % 2 else wrong for k in range(40) for _ in of_one]
+    told = probe_score(probe_items(rows), answers, grader)
+    assert (told["recovered"]["k"], told["recovered"]["n"]) == (80, 160)
+    alone = proportion(20, 40)  # as if each question had been asked once
+    assert (told["recovered"]["low"], told["recovered"]["high"]) == pytest.approx(
+        (alone["low"], alone["high"]), abs=0.01
+    )
+    assert len({verdict["question"] for verdict in told["verdicts"]}) == 40
 
 
 def test_a_bad_row_of_the_probe_is_named():

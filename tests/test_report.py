@@ -251,6 +251,8 @@ def test_results_without_scorecard_probe_loss_or_samples_make_a_page(tmp_path):
     results["average"]["accuracy"] = None
     (bare / "results.json").write_text(json.dumps(results))
     (bare / "samples.jsonl").unlink()
+    whole = write_run(tmp_path / "whole", "whole", questions=5)
+    assert "there is no samples.jsonl" in report(tmp_path, whole, bare)
     text = report(tmp_path, bare)
     page = Page(text)
     assert page.rows[1] == ["bare", "\u2013", "\u2013", "\u2013", "\u2013"]

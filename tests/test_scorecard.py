@@ -48,6 +48,41 @@ def test_an_answer_that_reflects_has_one_of_four_outcomes(response, outcome, bef
     assert told["reflects"] == (outcome is not None)
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        "We know f(3) = 10.",
+        "The side of the square is sqrt(49) = 7 cm.",
+        "20 + 10 = 2 * n.",
+        "He works 1 1/2 * 4 = 6 hours.",
+        "It ends at 8:00 + 45 minutes = 8:45.",
+        "That is 3 hours + 30 minutes = 3.5 hours.",
+        "He has 2 quarters + 1 dime = 60 cents.",
+        "The price is $50 - 20% = $40.",
+        "Twice 8 + 2 = 18.",
+    ],
+)
+def test_a_sum_that_is_not_read_whole_decides_nothing(before, grader):
+    told = judge(f"{before} Wait, let me check that. The answer is 12.", QUESTION, "12", None, grader)
+    assert (told["reflects"], told["outcome"]) == (True, None)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "That makes 5 * 6 = 36 eggs.",
+        "So $5 * 6 = $36.",
+        "3 pens + 4 pens = 8 pens.",
+        "Start with 3.\n3 + 4 = 8.",
+        "16 balls * $11/ball = $180.",
+        "So 3 + 4 + 5 = 13.",
+    ],
+)
+def test_a_sum_that_is_not_true_was_wrong_before(before, grader):
+    told = judge(f"{before} Wait, let me check that. The answer is 12.", QUESTION, "12", None, grader)
+    assert (told["outcome"], told["decided_by"]) == ("repaired", "step_check")
+
+
 def test_a_text_that_the_grader_could_not_decide_is_no_wrong_one(grader):
     class Slow:
         def grade(self, text, reference):

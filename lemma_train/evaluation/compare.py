@@ -13,7 +13,7 @@ from lemma_train.errors import InputError
 from lemma_train.evaluation.finished_run import FinishedRun, read_finished_run
 from lemma_train.evaluation.marked_text import one_line
 from lemma_train.evaluation.pairing import Paired, paired, probe_shares, shares_of
-from lemma_train.evaluation.result_values import at, proportion
+from lemma_train.evaluation.result_values import Proportion, at, proportion
 
 ALLOWABLE = ("template", "prompts", "decoding", "probe")
 """Differences between two runs that can be allowed. Other questions and another grader cannot."""
@@ -107,7 +107,7 @@ def as_text(comparison: Comparison) -> str:
             more = f" and {len(ids) - _LISTED:,} more" if len(ids) > _LISTED else ""
             lines.append(f"{said}: {', '.join(map(one_line, ids[:_LISTED]))}{more}")
     if comparison.probe_paired:
-        titled = ("Forced-error probe", "items", *header[2:])
+        titled = ("Forced-error probe", *header[1:])
         rows = [_row(name, found) for name, found in comparison.probe_paired.items()]
         lines += ["", *_table([titled, *rows])]
         unread = comparison.probe_paired["recovered"].ungradable
@@ -115,7 +115,7 @@ def as_text(comparison: Comparison) -> str:
     probe = {} if comparison.probe_paired else comparison.probe
     for title, rates in (("Self-correction", overall.scorecard), ("Forced-error probe", probe)):
         if rates:
-            rows = [(name.replace("_", " "), _share(pair["a"]), _share(pair["b"])) for name, pair in rates.items()]
+            rows = [(name.replace("_", " "), _text(pair["a"]), _text(pair["b"])) for name, pair in rates.items()]
             lines += ["", *_table([(title, "A", "B"), *rows])]
     return "\n".join(lines)
 
@@ -131,9 +131,10 @@ def _settings_differ(a: FinishedRun, b: FinishedRun) -> Iterable[tuple[str, str]
     templates = pair("template_fingerprint")
     if templates[0] != templates[1]:
         yield "template", told("template_fingerprint", templates)
-    versions = pair("grader_version")
-    if versions[0] != versions[1]:
-        yield "grader", told("grader_version", versions)
+    for key in ("grader_version", "scorecard_version"):
+        versions = pair(key)
+        if versions[0] != versions[1]:
+            yield "grader", told(key, versions)
     numbers = pair("dtype")
     if None not in numbers and numbers[0] != numbers[1]:  # a server does not say in which it computes
         yield "decoding", told("dtype", numbers)
@@ -202,6 +203,10 @@ def _plain(rate: Any) -> dict[str, Any] | None:
     return None if share.value is None and share.n is None else asdict(share)
 
 
+def _text(rate: Mapping[str, Any] | None) -> str:
+    return str(Proportion(**(rate or {})))
+
+
 def _row(name: str, found: Paired) -> tuple[str, ...]:
     figures: tuple[str, ...] = ("-",) * 5
     if found.difference is not None and found.p is not None:
@@ -213,14 +218,6 @@ def _row(name: str, found: Paired) -> tuple[str, ...]:
         p = "<0.0001" if found.p < 0.0001 else f"{found.p:.4f}"
         figures = (f"{a:.1f}", f"{b:.1f}", f"{difference:+.1f}", f"[{low:+.1f}, {high:+.1f}]", p)
     return (name, f"{found.questions:,}", *figures, f"{len(found.gained):,}", f"{len(found.lost):,}")
-
-
-def _share(rate: Mapping[str, Any] | None) -> str:
-    """A proportion as text; a dash where it has no value."""
-    if rate is None or rate["value"] is None:
-        return "-"
-    interval = "" if rate["low"] is None else f" [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
-    return f"{100 * rate['value']:.1f}{interval}" + ("" if rate["n"] is None else f" of {rate['n']:,}")
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:

@@ -50,7 +50,7 @@ class FinishedRun:
     name: what the report calls it, on one visible line. model_names: what may tell the base model.
     samples: how many lines were read, None where there is no file.
     questions: benchmark -> question id -> its verdicts, in the order of the file.
-    probed: item id -> its verdicts of the forced-error probe, None without one.
+    probed: item id -> its verdicts of the forced-error probe and its question's fingerprint, None without one.
     drawn: samples to read. disagreements: the first samples that the authors' rules grade otherwise.
     lengths: (tokens, correct) of every graded answer. error_types: type -> answers with it.
     """
@@ -61,7 +61,7 @@ class FinishedRun:
     model_names: list[str]
     samples: int | None = None
     questions: dict[str, dict[str, Answered]] = field(default_factory=dict)
-    probed: dict[str, Mapping[str, bool | None]] | None = None
+    probed: dict[str, Mapping[str, Any]] | None = None
     drawn: list[dict[str, Any]] = field(default_factory=list)
     disagreements: list[dict[str, Any]] = field(default_factory=list)
     lengths: list[tuple[int, bool]] = field(default_factory=list)
@@ -114,6 +114,17 @@ def read_finished_run(folder: Path, draws: int = 0, seed: int = 0, needs_samples
     return run
 
 
+def accuracies(results: Path) -> list[str]:
+    """One line a benchmark of `results.json`: "gsm8k: accuracy 79.2 [76.9, 81.3] of 1,319 (in %, 95% interval)".
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    benchmarks = at(_object(results.read_bytes(), str(results)), "benchmarks") or {}
+    shares = {name: proportion(at(entry, "metrics", "accuracy")) for name, entry in benchmarks.items()}
+    return [f"{one_line(name)}: accuracy {share} (in %, 95% interval)" for name, share in shares.items()]
+
+
 def _samples_file(file: Path, results: Mapping[str, Any]) -> tuple[int, str]:
     """How many lines `samples.jsonl` had when the results were written, and its fingerprint."""
     told = results.get("samples_file")
@@ -144,12 +155,12 @@ def _trained_on(model: str) -> Iterator[str]:
         yield base
 
 
-def _probed(file: Path, results: Mapping[str, Any]) -> dict[str, Mapping[str, bool | None]] | None:
+def _probed(file: Path, results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]] | None:
     """The verdicts of the probe by item; None where there are none."""
     told = at(results, "probe", "verdicts")
     if told is None:
         return None
-    probed: dict[str, Mapping[str, bool | None]] = {}
+    probed: dict[str, Mapping[str, Any]] = {}
     kinds = {"recovered": (True, False, None), "reflected": (True, False)}
     for place, verdict in enumerate(told if isinstance(told, list) else [told], start=1):
         identity = at(verdict, "id")
@@ -160,7 +171,9 @@ def _probed(file: Path, results: Mapping[str, Any]) -> dict[str, Mapping[str, bo
                 "'reflected' (true or false); evaluate again."
             )
         # Rows of a user's file may share an id; their place keeps them apart, the same in every run.
-        probed[f"{identity} ({place})" if identity in probed else identity] = kept
+        identity = f"{identity} ({place})" if identity in probed else identity
+        question = at(verdict, "question")
+        probed[identity] = {**kept, "question": question if isinstance(question, str) else identity}
     return probed
 
 

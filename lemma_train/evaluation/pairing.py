@@ -67,17 +67,25 @@ def shares_of(a: Mapping[str, Answered], b: Mapping[str, Answered]) -> Shares:
 
 
 def probe_shares(a: FinishedRun, b: FinishedRun, verdict: str) -> Shares | None:
-    """As `shares_of`, of the forced-error probe; None where one run has none, or the two have other items.
+    """As `shares_of`, of the forced-error probe, where the items of one question are its samples; None where one run
+    has none, or the two have other items.
 
     Args:
         verdict: `recovered` or `reflected`.
     """
     if not a.probed or not b.probed or a.probed.keys() != b.probed.keys():
         return None
-    both = {item: (a.probed[item][verdict], b.probed[item][verdict]) for item in a.probed}
-    graded = {item: pair for item, pair in both.items() if None not in pair}
-    share_a, share_b = (np.array([float(bool(pair[i])) for pair in graded.values()]) for i in (0, 1))
-    return Shares(list(graded), share_a, share_b, len(both) - len(graded))
+    graded: dict[str, dict[str, tuple[bool, bool]]] = {}
+    ungradable = 0
+    for item, told in a.probed.items():
+        pair = told[verdict], b.probed[item][verdict]
+        if None in pair:
+            ungradable += 1
+        else:
+            graded.setdefault(told["question"], {})[item] = pair
+    pairs = [np.array(list(of.values()), dtype=float).mean(axis=0) for of in graded.values()]
+    share_a, share_b = np.array(pairs).reshape(-1, 2).T
+    return Shares([next(iter(of)) for of in graded.values()], share_a, share_b, ungradable)
 
 
 def paired(parts: Sequence[Shares], seed: int, scorecard: dict[str, dict[str, Any]] | None = None) -> Paired:

@@ -9,13 +9,14 @@ are one token of Llama 3 where a line ends). To stop before the break would then
 training never showed it, so the line break is put in as well (`ProbePrompt.boundary`).
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from lemma_train.errors import InputError
-from lemma_train.evaluation.intervals import proportion
+from lemma_train.evaluation.intervals import clustered_proportion
 from lemma_train.evaluation.transitions import Transition, find_reflection
 from lemma_train.grading.grader import Grader
 from lemma_train.records import RowError, read_row
@@ -31,6 +32,7 @@ _STARTS_OVER = re.compile(
     re.IGNORECASE,
 )
 _WHITE = re.compile(r"\s*")
+_VERDICT = ("id", "question", "recovered", "reflected", "strategy")
 
 
 @dataclass(frozen=True)
@@ -139,12 +141,13 @@ def probe_score(items: Sequence[ProbeItem], responses: Sequence[str], grader: Gr
             from them alone: what the wrong part states is not the model's word.
 
     Returns:
-        Proportions with Wilson's 95% intervals: `recovered` (the final answer is right) of the items whose reference
-        can be read, `reflected` (it doubts anywhere), `reflected_at_once` (with its first words),
-        `recovered_when_reflected`, `recovered_when_silent`; `by_error_type`, `by_error_origin`: `recovered` and
-        `reflected` for each; `by_strategy`: the same by what the model itself did, `fresh_and_restart` where its
-        reflection says that it begins anew, else `fix_and_continue`, and `none` where it did not reflect;
-        `verdicts`: for each item its id, `recovered`, `reflected` and `strategy`.
+        Proportions with 95% intervals, for which mistakes of one question are alike (`clustered_proportion`):
+        `recovered` (the final answer is right) of the items whose reference can be read, `reflected` (it doubts
+        anywhere), `reflected_at_once` (with its first words), `recovered_when_reflected`, `recovered_when_silent`;
+        `by_error_type`, `by_error_origin`: `recovered` and `reflected` for each; `by_strategy`: the same by what the
+        model itself did, `fresh_and_restart` where its reflection says that it begins anew, else `fix_and_continue`,
+        and `none` where it did not reflect; `verdicts`: for each item its id, a fingerprint of its question,
+        `recovered`, `reflected` and `strategy`.
 
     Example:
         >>> item = ProbeItem("q/s0", "What is 3 + 4?", "3 + 4 = 8.", "3 + 4 = 8. Wait, it is 7.", "7")
@@ -160,6 +163,7 @@ def probe_score(items: Sequence[ProbeItem], responses: Sequence[str], grader: Gr
         seen.append(
             {
                 "id": item.id,
+                "question": hashlib.sha256(item.question.encode()).hexdigest()[:12],
                 "recovered": grade.result().correct,
                 "reflected": found is not None,
                 "at_once": found is not None and not found.before,
@@ -170,13 +174,13 @@ def probe_score(items: Sequence[ProbeItem], responses: Sequence[str], grader: Gr
         )
     return {
         **_rates(seen),
-        "reflected_at_once": proportion(sum(one["at_once"] for one in seen), len(seen)),
+        "reflected_at_once": _share(seen, "at_once"),
         "recovered_when_reflected": _recovered([one for one in seen if one["reflected"]]),
         "recovered_when_silent": _recovered([one for one in seen if not one["reflected"]]),
         "by_error_type": _grouped(seen, lambda one: one["error_type"]),
         "by_error_origin": _grouped(seen, lambda one: one["error_origin"]),
         "by_strategy": _grouped(seen, lambda one: one["strategy"]),
-        "verdicts": [{key: one[key] for key in ("id", "recovered", "reflected", "strategy")} for one in seen],
+        "verdicts": [{key: one[key] for key in _VERDICT} for one in seen],
     }
 
 
@@ -187,15 +191,24 @@ def _strategy(found: Transition | None) -> str:
 
 
 def _recovered(seen: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    graded = [one["recovered"] for one in seen if one["recovered"] is not None]
-    return proportion(sum(graded), len(graded))
+    return _share([one for one in seen if one["recovered"] is not None], "recovered")
 
 
 def _rates(seen: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "recovered": _recovered(seen),
-        "reflected": proportion(sum(one["reflected"] for one in seen), len(seen)),
+        "reflected": _share(seen, "reflected"),
     }
+
+
+def _share(seen: Sequence[Mapping[str, Any]], key: str) -> dict[str, Any]:
+    """The share of items with this verdict, and an interval that knows which of them are of one question."""
+    groups: dict[str, list[int]] = {}
+    for one in seen:
+        group = groups.setdefault(one["question"], [0, 0])
+        group[0] += one[key]
+        group[1] += 1
+    return clustered_proportion((successes, trials) for successes, trials in groups.values())
 
 
 def _grouped(seen: Sequence[dict[str, Any]], key: Callable[[dict[str, Any]], str | None]) -> dict[str, Any]:

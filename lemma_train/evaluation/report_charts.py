@@ -111,6 +111,8 @@ def length_bins(answers: Sequence[tuple[int, bool]], bins: int) -> tuple[list[in
         >>> length_bins([(5, True)] * 10 + [(9, False)] * 15 + [(9, True)] * 5, bins=8)
         ([5, 9], [100.0, 25.0])
     """
+    if not answers:
+        return [], []
     ordered = sorted(answers)
     lengths = [length for length, _ in ordered]
     count = max(1, min(bins, len(ordered) // 10))

@@ -22,6 +22,7 @@ _PLACES = {
     "template": ("template", "template"),
     "template fingerprint": ("template_fingerprint",),
     "grader version": ("grader_version",),
+    "scorecard version": ("scorecard_version",),
     **{key.replace("_", " "): ("decoding", key) for key in ("temperature", "top_p", "max_tokens", "samples")},
     **{key: ("decoding", key) for key in ("stop", "seed")},
     "dtype": ("dtype",),
@@ -30,7 +31,8 @@ _PLACES = {
 }
 _COUNTS = {"seconds": ("seconds",), "tokens per second": ("tokens_per_second",)}
 _SAME = {"template_fingerprint": "prompt template", "grader_version": "version of the grader", "decoding": "decoding"}
-_SAME |= {"dtype": "precision"}
+_SAME |= {"dtype": "precision", "scorecard_version": "the rules of self-correction"}
+_SAME |= {"error_types_by": "who named the error types"}
 
 
 def settings(runs: Sequence[FinishedRun]) -> Table:

@@ -20,6 +20,13 @@ class Proportion:
     n: int | None = None
     k: float | None = None
 
+    def __str__(self) -> str:
+        """In percent, for a terminal: "36.7 [29.4, 44.6] of 150"; a dash where it has no value."""
+        if self.value is None:
+            return "-"
+        interval = "" if self.low is None or self.high is None else f" [{100 * self.low:.1f}, {100 * self.high:.1f}]"
+        return f"{100 * self.value:.1f}{interval}" + ("" if self.n is None else f" of {self.n:,}")
+
 
 def at(values: Any, *keys: str) -> Any:
     """What stands under these keys, one inside the other; None as soon as one is missing.

@@ -29,7 +29,7 @@ from lemma_train.evaluation.probe import ProbeItem, probe_items, probe_prompt, p
 from lemma_train.evaluation.responses import Prompt, Respondent
 from lemma_train.evaluation.result_files import whole_files
 from lemma_train.evaluation.samples import records
-from lemma_train.evaluation.scorecard import CARD_KEYS, scorecard
+from lemma_train.evaluation.scorecard import CARD_KEYS, SCORECARD_VERSION, scorecard
 from lemma_train.evaluation.settings import EvaluatedModel, EvaluateSettings
 from lemma_train.grading.grader import GRADER_VERSION, Grader
 from lemma_train.llm.vllm_arguments import reply_arguments
@@ -153,6 +153,7 @@ def _conditions(settings: EvaluateSettings, model: EvaluatedModel, renderer: Ren
         "template_fingerprint": renderer.fingerprint,
         "trained_template": trained_template(model),
         "grader_version": GRADER_VERSION,
+        "scorecard_version": SCORECARD_VERSION,
         "decoding": {**decoding, "samples": settings.samples, "seed": settings.seed},
     }
 

@@ -10,8 +10,8 @@ therefore decided by the first of these rules that can (`decided_by`):
 - `step_check`: a sum in it is not true (wrong), or its steps are held against the worked solution by
   `llm.offline.diagnosis`. Wrong: a step disagrees, and no right answer follows from it in the end (a step from which
   one follows is another right way, not an error). Right as far as it goes: it holds sums, and no step is wrong.
-  Only for plain sums: a text with LaTeX is not decided by it, and a worked solution counts only where its sums are
-  understood from the question to the answer.
+  Only for plain sums that were read whole: a text with LaTeX is not decided by it, nor is "f(3) = 10", and a worked
+  solution counts only where its sums are understood from the question to the answer.
 - `last_number`: the result of the last sum before is the reference answer already, and the reflection only wants to
   look again: right. Another number decides nothing.
 
@@ -25,18 +25,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lemma_train.evaluation.intervals import clustered_proportion
+from lemma_train.evaluation.step_check import read_plain, steps_right
 from lemma_train.evaluation.transitions import Transition, admits_fault, find_reflection
 from lemma_train.grading.extraction import extract_answer, extract_reference, states_answer
 from lemma_train.grading.grader import UNDECIDED, Grader
-from lemma_train.llm.offline.diagnosis import fault_in, first_fault
-from lemma_train.llm.offline.worked_solution import WorkedSolution, as_one_answer, read_solution
+from lemma_train.llm.offline.diagnosis import first_fault
+from lemma_train.llm.offline.worked_solution import WorkedSolution, as_one_answer
 
+# Raise it where the verdicts on some response may change: here, in step_check or in transitions.
+SCORECARD_VERSION = "2"
 # Of a sample's record, what `scorecard` reads.
 CARD_KEYS = ("question_id", "reflects", "outcome", "error_type", "decided_by")
 OUTCOMES = ("repaired", "spoiled", "wrong_both", "idle_doubt")
 
-_LONGEST_CHECKED = 20_000  # characters; what is longer runs in circles and is no worked solution
-_REMAINDER = re.compile(r"\bremainders?\b|\d R ?\d", re.IGNORECASE)
 _ENDS_IN_A_RESULT = re.compile(r"=[^=\n.]*\d[^=\n]*$")
 _OUTCOME = {
     (False, True): "repaired",
@@ -155,7 +156,7 @@ def _before(
     found: Transition, question: str, reference: str, right: WorkedSolution | None, grader: Grader, correct: bool | None
 ) -> tuple[bool | None, str | None, str | None]:
     """Whether the text before the reflection is right, the rule that decided, and the type of its first wrong step."""
-    checked, error_type = _steps_right(found, question, right, correct is True)
+    checked, error_type = steps_right(found, question, right, correct is True)
     if states_answer(found.before):
         grade = grader.grade(found.before, reference)
         stated = None if grade.reason in UNDECIDED else grade.correct
@@ -170,48 +171,9 @@ def _before(
     return None, None, None
 
 
-def _steps_right(
-    found: Transition, question: str, right: WorkedSolution | None, ends_right: bool
-) -> tuple[bool | None, str | None]:
-    """What the step check says of the text before, and the type of its first wrong step."""
-    before = _read(found.before, question)
-    whole = None if before is None else _read(f"{before.text}\n{found.after}", question)
-    if before is None or whole is None:
-        return None, None
-    led_there = _led_to_the_answer(whole, len(before.text)) if ends_right else frozenset()
-    for step in range(len(before.steps)):
-        fault = fault_in(before, step, right)
-        if fault is None:
-            continue
-        places = [k for k, equation in enumerate(before.equations) if equation.plain == fault.said]
-        if fault.kind == "slip" or not led_there.intersection(places):
-            return False, fault.error_type
-        value = before.equations[places[0]].right.value
-        if before.figures.has(value) or sum(equation.right.value == value for equation in whole.equations) > 1:
-            return None, None  # which of the equal numbers the ending goes on with cannot be told
-    return (True if right is not None and before.equations else None), None
-
-
-def _led_to_the_answer(whole: WorkedSolution, before: int) -> frozenset[int]:
-    """The equations, by index, from which the answer follows that is stated after the first `before` characters."""
-    if whole.final is None or whole.numbers[whole.final].start < before:
-        return frozenset()
-    led: set[int] = set()
-    waiting = [whole.final]
-    while waiting:
-        number = waiting.pop()
-        k = whole.results.get(number)
-        if k is not None and k not in led:
-            led.add(k)
-            waiting += [whole.index[n.start] for n in whole.equations[k].left.numbers if n.start in whole.index]
-        elif k is None and whole.sources[number].kind == "result":
-            waiting.append(whole.sources[number].number)
-    return frozenset(led)
-
-
 def _followed(solution: str | None, question: str, reference: str) -> WorkedSolution | None:
     """The worked solution where its sums are read from the question to the answer; else None."""
-    read = None if solution is None else _read(solution, question)
+    read = None if solution is None else read_plain(solution, question)
     if read is None:
         return None
     right = as_one_answer(read, extract_reference(reference) or reference)
@@ -219,15 +181,8 @@ def _followed(solution: str | None, question: str, reference: str) -> WorkedSolu
     return right if reached and all(equation.holds for equation in right.equations) else None
 
 
-def _read(text: str, question: str) -> WorkedSolution | None:
-    # In LaTeX an equals sign may follow a root, a function or a power, of which only the last number would be read;
-    # and what is left of a division belongs to its result.
-    strange = "\\" in text or _REMAINDER.search(text) is not None
-    return None if strange or len(text) > _LONGEST_CHECKED else read_solution(text, question)
-
-
 def _error_type(response: str, question: str, right: WorkedSolution | None, reference: str) -> str | None:
     """The type of the first wrong step of a response whose end is wrong; None where no worked solution tells it."""
-    read = None if right is None else _read(response, question)
+    read = None if right is None else read_plain(response, question)
     found = None if read is None else first_fault(read, right, extract_reference(reference) or reference)
     return None if found is None else found.error_type

@@ -74,7 +74,9 @@ _OPENS = re.compile(
         rf"(?: {_MY_WORK}\b(?! (?:this|the|it|we|all)\b)|\W*$)",
         r"(?:re-?(?:checking|examining|reading|considering|calculating)|double[- ]checking) (?:this|that|it|the|my)\b",
         rf"(?:{_ME}|{_I}|better to|I) (?:\w+ )?(?:start|begin) {_ANEW}",
-        rf"(?:{_ME}|{_I}) (?:\w+ )?(?:fix|correct|mend|redo) (?:this|that|it|my|the)\b",
+        # "Let us fix the first digit" and "we can correct this by adding 3" are mathematics.
+        rf"(?:{_ME}|{_I}) (?:\w+ )?(?:fix|correct|mend|redo) "
+        rf"(?:(?:this|that|it)\b(?! (?:by|with|at|to)\b)|my\b|the (?:error|mistake|slip|{_WORK})\b)",
         rf"(?:{_ME}|{_I}) (?:\w+ )?(?:try|do|solve|work) (?:(?:this|that|it|the (?:problem|step|whole thing)) )?"
         rf"(?:out )?{_ANEW}",
         rf"(?:{_ME}|{_I}) approach {_MY_WORK}(?: \w+)? {_ANEW}",

@@ -18,7 +18,9 @@ from lemma_train.collection.recipe import load_collect_recipe
 from lemma_train.errors import InputError
 from lemma_train.evaluation.recipe import load_evaluate_recipe
 from lemma_train.evaluation.run import choose
+from lemma_train.evaluation.scorecard import SCORECARD_VERSION
 from lemma_train.grading.grader import GRADER_VERSION
+from lemma_train.llm.offline.engine import VERSION
 from lemma_train.loop import control
 from lemma_train.loop.settings import RunSettings
 from lemma_train.problems import load_problems
@@ -136,6 +138,8 @@ class Plan:
         found = []
         if self.collection is not None:
             told = {**dataclasses.asdict(self.collection), "grader_version": GRADER_VERSION}
+            if "offline" in (self.collection.teacher.engine, self.collection.student.engine):
+                told["offline_version"] = VERSION
             command = _lemma("collect", str(self.settings.collect), *self._collect_overrides())
             found.append(Step("collect", (self.folder / "collect" / "dataset.jsonl",), told, command))
         if self.settings.control != "none":
@@ -180,7 +184,8 @@ class Plan:
     def _evaluation(self, name: str, model: str) -> Step:
         overrides = self._evaluate_overrides(name, model)
         told = dataclasses.asdict(load_evaluate_recipe(self.settings.evaluate, overrides))
-        told["grader_version"] = GRADER_VERSION  # verdicts of another one would be compared with these
+        # Verdicts of other ones would be compared with these.
+        told |= {"grader_version": GRADER_VERSION, "scorecard_version": SCORECARD_VERSION}
         command = _lemma("evaluate", self.settings.evaluate, *overrides, python=self.settings.evaluate_python)
         proof = tuple(self.evaluation_folder(name) / file for file in ("results.json", "samples.jsonl"))
         return Step(f"evaluate-{name}", proof, told, command)

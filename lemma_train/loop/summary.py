@@ -13,6 +13,7 @@ from lemma_train.ablation.figures import mean_over_seeds
 from lemma_train.evaluation.compare import Comparison, compare
 from lemma_train.evaluation.finished_run import read_finished_run
 from lemma_train.evaluation.report import write_report
+from lemma_train.evaluation.report_text import escaped
 from lemma_train.evaluation.result_values import at, number
 from lemma_train.loop.steps import BASE, CONTROL, METHOD, Plan
 from lemma_train.visible_text import visible
@@ -95,7 +96,7 @@ def _quoted(example: Mapping[str, str] | None) -> str:
     if example is None:
         return ""
     text = visible(f"{example['question']}\n\n{example['response'].strip()}")
-    lines = "".join(f"> {line}".rstrip() + "\n" for line in text.splitlines())
+    lines = "".join(f"> {escaped(line)}".rstrip() + "\n" for line in text.splitlines())
     return f"\nAn answer that mends its own error:\n\n{lines}"
 
 
