@@ -46,3 +46,18 @@ def test_a_refused_prompt_is_a_wrong_answer_that_says_so(grader):
     chosen = Chosen("b", [], [Question("b-1", "b", "?", "12")])
     (one,) = records(chosen, 1, [Answered("", "rejected")], grader)
     assert (one["correct"], one["finish_reason"], one["response"]) == (False, "rejected", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "finish_reason", "correct"),
+    [
+        ("The answer is 1", "length", False),  # it may have been going to be 12
+        ("The answer is 1", "stop", True),
+        ("The answer is 1. It", "length", True),
+        ("The answer is 1.", "length", True),
+    ],
+)
+def test_a_number_that_the_limit_cut_off_is_no_answer(grader, text, finish_reason, correct):
+    chosen = Chosen("b", [], [Question("b-1", "b", "How much is it?", "1")])
+    (one,) = records(chosen, 1, [Answered(text, finish_reason, 5, 7)], grader)
+    assert (one["correct"], one["response"]) == (correct, text)

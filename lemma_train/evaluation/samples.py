@@ -31,13 +31,21 @@ def records(chosen: Chosen, count: int, answers: Sequence[Answered], grader: Gra
     verdicts: list[Future[Grade]] = []
     for number in range(len(asked) + _AHEAD):
         if number < len(asked):
-            verdicts.append(grader.submit(answers[number].text.strip(), asked[number][0].reference))
+            verdicts.append(grader.submit(_finished(answers[number]), asked[number][0].reference))
         at = number - _AHEAD
         if 0 <= at < len(asked):
             (question, sample), grade = asked[at], verdicts[at].result()
             if readable[at // count].result().correct is None:
                 grade = Grade(grade.extracted, None, "unreadable_reference")
             yield _record(chosen.name, question, sample, answers[at], grade, grader)
+
+
+def _finished(answered: Answered) -> str:
+    """The answer without a number at its end at which the limit of tokens cut it off: "The answer is 1" may be the
+    beginning of 12."""
+    text = answered.text.strip()
+    torn = answered.finish_reason == "length" and text[-1:].isdigit()
+    return text.rstrip("0123456789.,/") if torn else text
 
 
 def _record(

@@ -15,7 +15,7 @@ from lemma_train.grading.equivalence import MAX_CHARACTERS, compare
 from lemma_train.grading.extraction import extract_answer, extract_reference
 from lemma_train.grading.worker import WorkerProcess
 
-GRADER_VERSION = "4"
+GRADER_VERSION = "5"
 """To be raised by hand with every change that can change a verdict; stored grades of another version are stale."""
 
 _BATCH = 32  # pairs a message; its size stays under the kernel's buffer of a pipe
