@@ -131,6 +131,21 @@ def test_a_job_told_of_its_time_limit_requeues_itself(slurm, tiny_llama, tmp_pat
     assert f"goes on in a new start: stopped at step {step}\n" in summary(folder) and step > SAVE_EVERY
 
 
+def test_a_job_told_to_stop_while_a_rank_hangs_in_its_start_goes_on(slurm, tiny_llama, tmp_path, undisturbed):  # noqa: F811
+    folder = tmp_path / "run"
+    job = train(slurm, folder, tiny_llama, "--export=ALL,LEMMA_STOP_GRACE=5")
+    logs = folder / "out" / "logs" / f"{job}.0"
+    pids = [logs / f"pids-{rank}" / str(rank) for rank in (0, 1)]
+    until(lambda: all(file.is_file() and file.read_text() for file in pids), slurm, folder)
+    os.kill(int(pids[0].read_text()), signal.SIGSTOP)  # as deaf as within a library's call
+    slurm.call("scancel", "--signal=USR1", "--batch", job)
+    ended = slurm.wait(job)
+    assert (ended["JobState"], ended["Restarts"]) == ("COMPLETED", "1"), said(folder)
+    assert "ended rank 0, which did not stop" in (logs / "node-0.log").read_text()
+    assert "goes on in a new start: stopped at step 0\n" in summary(folder)
+    assert losses(folder / "out") == losses(undisturbed / "out")
+
+
 def test_a_killed_rank_costs_the_steps_since_the_last_checkpoint_only(slurm, tiny_llama, tmp_path, undisturbed):  # noqa: F811
     folder = tmp_path / "run"
     job = train(slurm, folder, tiny_llama)
