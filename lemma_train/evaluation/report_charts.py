@@ -84,7 +84,7 @@ def error_types_chart(runs: Sequence[tuple[str, Mapping[str, int], int]]) -> str
             axes.barh(places, shares, height=height * 0.9, color=_run_colour(number))
         axes.set_yticks(range(len(names)), [_short(name.replace("_", " "), 34) for name in names])
         axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set_xlabel("answers with such an error in %")
+        axes.set_xlabel("answers with such an error in %", loc="right")  # the names leave the axis little width
         return _finished(figure, "types", "Share of answers with an error of each type, by run")
 
 
