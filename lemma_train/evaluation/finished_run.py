@@ -171,9 +171,9 @@ def _probed(file: Path, results: Mapping[str, Any]) -> dict[str, Mapping[str, An
                 "'reflected' (true or false); evaluate again."
             )
         # Rows of a user's file may share an id; their place keeps them apart, the same in every run.
-        identity = f"{identity} ({place})" if identity in probed else identity
         question = at(verdict, "question")
-        probed[identity] = {**kept, "question": question if isinstance(question, str) else identity}
+        of_question = {"question": question} if isinstance(question, str) else {}  # evaluations before had none
+        probed[f"{identity} ({place})" if identity in probed else identity] = kept | of_question
     return probed
 
 

@@ -82,7 +82,7 @@ def probe_shares(a: FinishedRun, b: FinishedRun, verdict: str) -> Shares | None:
         if None in pair:
             ungradable += 1
         else:
-            graded.setdefault(told["question"], {})[item] = pair
+            graded.setdefault(told.get("question", item), {})[item] = pair
     pairs = [np.array(list(of.values()), dtype=float).mean(axis=0) for of in graded.values()]
     share_a, share_b = np.array(pairs).reshape(-1, 2).T
     return Shares([next(iter(of)) for of in graded.values()], share_a, share_b, ungradable)
